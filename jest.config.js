@@ -1,0 +1,12 @@
+// Sources are TypeScript that needs only its types stripped; jest's vm modules cannot use Node's own
+// stripping, so a one-line transform does it.
+export default {
+  testEnvironment: "node",
+  extensionsToTreatAsEsm: [".ts"],
+  transform: { "\\.ts$": "<rootDir>/testing/strip-types.js" },
+  testMatch: ["**/*.test.ts"],
+  testPathIgnorePatterns: ["/node_modules/", "/dist/"],
+  modulePathIgnorePatterns: ["/dist/", "/.weft/"],
+  watchman: false,
+  injectGlobals: true,
+};
