@@ -1,0 +1,105 @@
+import type { Clock } from "#api/clock.ts";
+import type { KubeObject } from "#api/resources/kube.ts";
+import type { Change, ObjectRef } from "#api/store.ts";
+import { byteOrder, canonical, keyOf, objectKey } from "./keys.ts";
+
+/**
+ * The objects of a run, as an API server keeps them: uid, one growing resourceVersion, generation that counts
+ * changes of what the user wrote, creationTimestamp in whole seconds. Applying what is already there is no change.
+ */
+export class ObjectStore {
+  private readonly objects = new Map<string, KubeObject>();
+  private readonly listeners = new Set<(change: Change) => void>();
+  private version = 0;
+  private readonly clock: Clock;
+  private readonly newUid: () => string;
+
+  constructor(clock: Clock, newUid: () => string) {
+    this.clock = clock;
+    this.newUid = newUid;
+  }
+
+  get(kind: string, namespace: string, name: string): KubeObject | undefined {
+    return this.objects.get(keyOf(kind, namespace, name));
+  }
+
+  /** Sorted by kind, namespace and name. */
+  list(kind?: string): KubeObject[] {
+    const all = [...this.objects].filter(([, o]) => kind === undefined || o.kind === kind);
+    return all.sort(([a], [b]) => byteOrder(a, b)).map(([, o]) => o);
+  }
+
+  /** Everything after what `list` says now; the returned function ends it. */
+  subscribe(listener: (change: Change) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /** Creates or updates. Status and deletionTimestamp are not touched: `setStatus` and `markDeleting` do that. */
+  apply(object: KubeObject): KubeObject {
+    const before = this.objects.get(objectKey(object));
+    const meaning = canonical(withoutBookkeeping(object));
+    if (before === undefined) {
+      const created = { uid: this.newUid(), generation: 1, creationTimestamp: this.now() };
+      return this.keep({ ...object, metadata: { ...object.metadata, ...created } });
+    }
+    const old = withoutBookkeeping(before);
+    if (canonical(old) === meaning) return before;
+    const { metadata: _m, ...specBefore } = old;
+    const { metadata: _n, ...specAfter } = withoutBookkeeping(object);
+    const { uid, generation = 1, creationTimestamp, deletionTimestamp } = before.metadata;
+    const metadata = {
+      ...object.metadata,
+      ...(uid === undefined ? {} : { uid }),
+      ...(creationTimestamp === undefined ? {} : { creationTimestamp }),
+      ...(deletionTimestamp === undefined ? {} : { deletionTimestamp }),
+      generation: canonical(specBefore) === canonical(specAfter) ? generation : generation + 1,
+    };
+    return this.keep({ ...object, metadata, ...(before.status === undefined ? {} : { status: before.status }) });
+  }
+
+  /** False: the object is gone, or is another one of the same name. */
+  setStatus(ref: Pick<ObjectRef, "kind" | "namespace" | "name"> & { readonly uid?: string }, status: unknown): boolean {
+    const before = this.get(ref.kind, ref.namespace, ref.name);
+    if (before === undefined || (ref.uid !== undefined && ref.uid !== before.metadata.uid)) return false;
+    if (canonical(before.status) !== canonical(status)) this.keep({ ...before, status });
+    return true;
+  }
+
+  markDeleting(kind: string, namespace: string, name: string): void {
+    const before = this.get(kind, namespace, name);
+    if (before === undefined || before.metadata.deletionTimestamp !== undefined) return;
+    this.keep({ ...before, metadata: { ...before.metadata, deletionTimestamp: this.now() } });
+  }
+
+  remove(kind: string, namespace: string, name: string): void {
+    const key = keyOf(kind, namespace, name);
+    const before = this.objects.get(key);
+    if (before === undefined) return;
+    this.objects.delete(key);
+    this.version++;
+    this.tell({ type: "deleted", object: { ...before, metadata: { ...before.metadata, resourceVersion: String(this.version) } } });
+  }
+
+  private keep(object: KubeObject): KubeObject {
+    this.version++;
+    const kept = { ...object, metadata: { ...object.metadata, resourceVersion: String(this.version) } };
+    this.objects.set(objectKey(kept), kept);
+    this.tell({ type: "applied", object: kept });
+    return kept;
+  }
+
+  private tell(change: Change): void {
+    for (const listener of [...this.listeners]) listener(change);
+  }
+
+  private now(): string {
+    return `${new Date(this.clock.wallMs()).toISOString().slice(0, 19)}Z`;
+  }
+}
+
+function withoutBookkeeping(object: KubeObject): Omit<KubeObject, "status"> {
+  const { status: _, ...rest } = object as KubeObject & { status?: unknown };
+  const { uid: _u, resourceVersion: _r, generation: _g, creationTimestamp: _c, deletionTimestamp: _d, ...metadata } = object.metadata;
+  return { ...rest, metadata };
+}
