@@ -1,0 +1,70 @@
+import type { Endpoint } from "#api/gen/weft/discovery/v1/discovery_pb.ts";
+import { Load } from "../balance/load.ts";
+import type { LocalIdentity } from "../identity/store.ts";
+import type { ClientEvents, ClientStream } from "../protocol/stream.ts";
+import type { ProxyError } from "../stack/errors.ts";
+import type { OutboundEndpoint } from "../stack/outbound.ts";
+import type { Upstream } from "../stack/upstream.ts";
+import { CarrierPool } from "./carrier-pool.ts";
+import { Http1Pool } from "./http1-client.ts";
+import type { Wiring } from "./socket.ts";
+
+export interface EndpointDeps {
+  readonly wiring: Wiring;
+  readonly identity: () => LocalIdentity | null;
+  onConnection(carrier: "h2" | "h1", change: 1 | -1): void;
+  onHandshake(outcome: "ok" | "failed"): void;
+}
+
+/** Timeouts of the connections to an endpoint; of the Service that it belongs to. */
+export interface ConnectionSettings {
+  readonly connectTimeoutMs: number;
+  readonly idleTimeoutMs: number;
+}
+
+/** One endpoint: its load and its connections. Lives as long as the address is an endpoint with this identity, across versions of documents. */
+export class LiveEndpoint implements OutboundEndpoint {
+  readonly name: string;
+  readonly spiffeId: string;
+  readonly load = new Load();
+  endpoint: Endpoint;
+  private readonly carriers: CarrierPool | null;
+  private readonly plain: Http1Pool | null;
+
+  constructor(endpoint: Endpoint, settings: ConnectionSettings, deps: EndpointDeps) {
+    this.endpoint = endpoint;
+    const { address, port, spiffeId } = endpoint;
+    this.name = `${address}:${port}`;
+    this.spiffeId = spiffeId;
+    if (spiffeId === "") {
+      this.carriers = null;
+      this.plain = new Http1Pool({ address, port, ...settings }, deps.wiring);
+      this.plain.onCount = (change) => deps.onConnection("h1", change);
+    } else {
+      this.plain = null;
+      this.carriers = new CarrierPool({ address, port, spiffeId, ...settings }, deps.wiring, deps.identity);
+      this.carriers.onCount = (change) => deps.onConnection("h2", change);
+      this.carriers.onHandshake = (outcome) => deps.onHandshake(outcome);
+    }
+  }
+
+  get ready(): boolean {
+    return this.endpoint.ready;
+  }
+
+  open(events: ClientEvents, upstream: { upstream: Upstream | null }): ClientStream | ProxyError {
+    if (this.carriers !== null) return this.carriers.open(events, upstream);
+    return (this.plain as Http1Pool).open(events, upstream);
+  }
+
+  /** The local identity changed: new requests use connections made with the new one. */
+  retireOld(version: number): void {
+    this.carriers?.retireOld(version);
+  }
+
+  /** It is no endpoint any more: requests in progress end on their own. */
+  close(): void {
+    this.carriers?.close();
+    this.plain?.close();
+  }
+}
