@@ -10,7 +10,12 @@ async function capture(options: tls.ConnectionOptions): Promise<Buffer> {
   const server = net.createServer();
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
-  const client = tls.connect({ port: (server.address() as net.AddressInfo).port, host: "127.0.0.1", rejectUnauthorized: false, ...options });
+  const client = tls.connect({
+    port: (server.address() as net.AddressInfo).port,
+    host: "127.0.0.1",
+    rejectUnauthorized: false,
+    ...options,
+  });
   client.on("error", () => {});
   const [socket] = (await once(server, "connection")) as [net.Socket];
   const [bytes] = (await once(socket, "data")) as [Buffer];
@@ -51,7 +56,8 @@ describe("a ClientHello", () => {
     assert.deepEqual(readClientHello(await capture({})), { kind: "hello", serverName: "", alpn: [] });
   });
   it("is not what plaintext is taken for", () => {
-    for (const text of ["GET / HTTP/1.1\r\n", "\r\n", "PRI * HTTP/2.0", "\x00\x00", "\x16\x02"]) assert.equal(readClientHello(Buffer.from(text, "latin1")).kind, "not-tls");
+    for (const text of ["GET / HTTP/1.1\r\n", "\r\n", "PRI * HTTP/2.0", "\x00\x00", "\x16\x02"])
+      assert.equal(readClientHello(Buffer.from(text, "latin1")).kind, "not-tls");
   });
   it("is refused beyond 16 KiB, however it is cut", () => {
     const long = Buffer.concat([Buffer.from([22, 3, 1, 0x40, 0]), Buffer.from([1, 0, 0x50, 0]), Buffer.alloc(0x4000 - 4)]);
@@ -61,11 +67,14 @@ describe("a ClientHello", () => {
   });
   it("never throws on mutated bytes", () => {
     fc.assert(
-      fc.property(fc.array(fc.tuple(fc.nat(hello.length - 1), fc.integer({ min: 0, max: 255 })), { minLength: 1, maxLength: 8 }), (edits) => {
-        const bytes = Buffer.from(hello);
-        for (const [at, value] of edits) bytes[at] = value;
-        assert.ok(["more", "hello", "malformed", "not-tls"].includes(readClientHello(bytes).kind));
-      }),
+      fc.property(
+        fc.array(fc.tuple(fc.nat(hello.length - 1), fc.integer({ min: 0, max: 255 })), { minLength: 1, maxLength: 8 }),
+        (edits) => {
+          const bytes = Buffer.from(hello);
+          for (const [at, value] of edits) bytes[at] = value;
+          assert.ok(["more", "hello", "malformed", "not-tls"].includes(readClientHello(bytes).kind));
+        },
+      ),
       { seed: 11, numRuns: 5000 },
     );
   });
