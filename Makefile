@@ -17,7 +17,7 @@ demo: build ## run the example shop on this machine: pods as processes, mTLS bet
 	@echo 'weft: starting examples/shop' && $(IN) exec node bin/weft.js run examples/shop
 
 demo-check: build ## run the example headless and check what it must show; ends with `N passed, N failed`
-	@$(IN) exec node testing/demo-check.ts
+	@$(IN) exec node testing/demo-check/main.ts
 
 test: build ## all checks and tests; ONLY=<regex> picks test files by path, or tests by name; UPDATE=1 rewrites expected files
 	@$(IN) exec node testing/test-run.ts

@@ -9,4 +9,6 @@ export default {
   modulePathIgnorePatterns: ["/dist/", "/.weft/"],
   watchman: false,
   injectGlobals: true,
+  // A busy machine is no failure: what hangs is caught all the same.
+  testTimeout: 30_000,
 };

@@ -22,7 +22,11 @@ export interface ProxyBootstrap {
   /** Inbound: one listener per port of the pod. `appPort` is where the app listens. */
   readonly inbound: readonly { readonly port: number; readonly appPort: number }[];
   /** Explicit outbound listeners (no redirect). */
-  readonly outbound: readonly { readonly address: string; readonly port: number; readonly service: { readonly namespace: string; readonly name: string; readonly port: number } }[];
+  readonly outbound: readonly {
+    readonly address: string;
+    readonly port: number;
+    readonly service: { readonly namespace: string; readonly name: string; readonly port: number };
+  }[];
   readonly adminPort: number;
   /** Unix socket for /config and /loglevel, owner-only. */
   readonly adminSocket: string;

@@ -49,7 +49,8 @@ export const ERRORS = {
   },
   WEFT_TLS_FAILED: {
     summary: "the TLS handshake failed",
-    remedy: "the detail names the TLS error; an unknown CA means that the two sides have different trust bundles, an expired certificate that one cannot reach the operator",
+    remedy:
+      "the detail names the TLS error; an unknown CA means that the two sides have different trust bundles, an expired certificate that one cannot reach the operator",
   },
   WEFT_PLAINTEXT_REFUSED: {
     summary: "a connection without TLS reached a port in Strict mode",
@@ -196,7 +197,8 @@ export const ERRORS = {
   },
   WEFT_RANGE_EXHAUSTED: {
     summary: "the address range of the run is used up",
-    remedy: "name the Services that a pod calls in its annotation weft.dev/upstreams: without it each pod takes an address per Service of its namespace",
+    remedy:
+      "name the Services that a pod calls in its annotation weft.dev/upstreams: without it each pod takes an address per Service of its namespace",
   },
   WEFT_NO_RUN: {
     summary: "no `weft run` is active in this folder",

@@ -10,7 +10,9 @@ export interface MetricDefinition {
 }
 
 /** Seconds. OpenTelemetry's recommended boundaries, extended below 5 ms: calls inside one machine take less. */
-export const DURATION_BUCKETS_S = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10] as const;
+export const DURATION_BUCKETS_S = [
+  0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10,
+] as const;
 
 const HTTP_COMMON = ["http_request_method", "http_response_status_code", "error_type"] as const;
 
@@ -31,7 +33,11 @@ export const METRICS = {
     labels: ["server_port", "weft_peer", "weft_tls", ...HTTP_COMMON],
   },
   weft_retries_total: { type: "counter", help: "Attempts after the first", labels: ["server_address", "server_port", "reason"] },
-  weft_retry_budget_exhausted_total: { type: "counter", help: "Retries not made because the budget was spent", labels: ["server_address", "server_port"] },
+  weft_retry_budget_exhausted_total: {
+    type: "counter",
+    help: "Retries not made because the budget was spent",
+    labels: ["server_address", "server_port"],
+  },
   weft_faults_injected_total: { type: "counter", help: "Faults injected on purpose", labels: ["server_address", "server_port", "type"] },
   weft_tcp_connections_total: {
     type: "counter",
@@ -39,22 +45,50 @@ export const METRICS = {
     labels: ["direction", "server_address", "server_port", "weft_peer", "weft_tls", "error_type"],
   },
   weft_tcp_open_connections: { type: "gauge", help: "TCP connections now open", labels: ["direction", "server_address", "server_port"] },
-  weft_tcp_sent_bytes_total: { type: "counter", help: "Bytes from client to server on TCP connections", labels: ["direction", "server_address", "server_port", "weft_peer"] },
-  weft_tcp_received_bytes_total: { type: "counter", help: "Bytes from server to client on TCP connections", labels: ["direction", "server_address", "server_port", "weft_peer"] },
-  weft_inbound_plaintext_connections_total: { type: "counter", help: "Connections without TLS that were let in (Permissive or Disabled)", labels: ["server_port"] },
-  weft_inbound_refused_connections_total: { type: "counter", help: "Inbound connections refused before a request", labels: ["server_port", "error_type"] },
+  weft_tcp_sent_bytes_total: {
+    type: "counter",
+    help: "Bytes from client to server on TCP connections",
+    labels: ["direction", "server_address", "server_port", "weft_peer"],
+  },
+  weft_tcp_received_bytes_total: {
+    type: "counter",
+    help: "Bytes from server to client on TCP connections",
+    labels: ["direction", "server_address", "server_port", "weft_peer"],
+  },
+  weft_inbound_plaintext_connections_total: {
+    type: "counter",
+    help: "Connections without TLS that were let in (Permissive or Disabled)",
+    labels: ["server_port"],
+  },
+  weft_inbound_refused_connections_total: {
+    type: "counter",
+    help: "Inbound connections refused before a request",
+    labels: ["server_port", "error_type"],
+  },
   weft_tls_handshakes_total: { type: "counter", help: "TLS handshakes", labels: ["direction", "outcome"] },
-  weft_upstream_connections_total: { type: "counter", help: "Connections opened to endpoints", labels: ["server_address", "server_port", "carrier"] },
+  weft_upstream_connections_total: {
+    type: "counter",
+    help: "Connections opened to endpoints",
+    labels: ["server_address", "server_port", "carrier"],
+  },
   weft_upstream_open_connections: { type: "gauge", help: "Connections to endpoints now open", labels: ["carrier"] },
   weft_buffered_bytes: { type: "gauge", help: "Bytes held in the proxy's own buffers; the cap is 32 MiB", labels: [] },
   weft_overload_refused_total: { type: "counter", help: "Streams refused because the buffers were at their cap", labels: [] },
-  weft_certificate_expiry_timestamp_seconds: { type: "gauge", help: "End of the validity of the workload's certificate, seconds since the epoch", labels: [] },
+  weft_certificate_expiry_timestamp_seconds: {
+    type: "gauge",
+    help: "End of the validity of the workload's certificate, seconds since the epoch",
+    labels: [],
+  },
   weft_certificate_renewals_total: { type: "counter", help: "Certificates asked for", labels: ["outcome"] },
   weft_discovery_connected: { type: "gauge", help: "1 while the discovery stream is open", labels: [] },
   weft_discovery_documents: { type: "gauge", help: "Documents held, by kind", labels: ["kind"] },
   weft_discovery_applied_total: { type: "counter", help: "Document versions applied or refused", labels: ["kind", "outcome"] },
   weft_event_loop_delay_seconds: { type: "gauge", help: "Longest delay of the event loop since the last scrape", labels: [] },
-  weft_metrics_dropped_series_total: { type: "counter", help: "Observations counted in no series of their own because the cap on series was reached", labels: [] },
+  weft_metrics_dropped_series_total: {
+    type: "counter",
+    help: "Observations counted in no series of their own because the cap on series was reached",
+    labels: [],
+  },
   weft_build_info: { type: "gauge", help: "Always 1; version and Node version as labels", labels: ["version", "node"] },
   // Operator.
   weft_operator_services: { type: "gauge", help: "Services known", labels: [] },

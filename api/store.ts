@@ -14,7 +14,11 @@ export interface Source {
 }
 
 export interface SourceEvents {
-  onSync(objects: readonly KubeObject[]): void;
+  /**
+   * `revision`: the store's own revision of this listing, where it has one (a list's metadata.resourceVersion). Needed
+   * because the newest change may have been a deletion, which no object in the listing shows.
+   */
+  onSync(objects: readonly KubeObject[], revision?: string): void;
   onChange(change: Change): void;
   /** The store cannot be reached (false) or can be again (true). What was planned stays in force. */
   onConnected(connected: boolean): void;

@@ -37,7 +37,10 @@ export interface Issued {
   readonly notAfterMs: number;
 }
 
-/** The mesh's CA: a root that signs issuers, an issuer that signs leaves, both kept across restarts. */
+/**
+ * The mesh's CA: a root that signs issuers, an issuer that signs leaves, both kept across restarts. `open` and `issue`
+ * are promises although all is local now: a CA of the user's own may not be.
+ */
 export class Authority {
   readonly trustDomain: string;
   /** Lifetime of the next issuer; the current one keeps its own. */
@@ -46,7 +49,6 @@ export class Authority {
   readonly #store: KeyStore;
   readonly #root: KeyPair;
   #issuer: KeyPair;
-  #renewal: Promise<void> | null = null;
 
   private constructor(options: AuthorityOptions, store: KeyStore, root: KeyPair, issuer: KeyPair) {
     this.trustDomain = options.trustDomain;
@@ -69,7 +71,7 @@ export class Authority {
     if (root === null && issuer !== null)
       throw new StateError(store.path("root"), "it is missing although issuer.pem is there", restore("root"));
     if (root === null) {
-      root = await makePair(options, "root", null, options.rootTtlMs);
+      root = makePair(options, "root", null, options.rootTtlMs);
       store.save("root", root);
     }
     checkLoaded(store, "root", root, [], options);
@@ -81,13 +83,13 @@ export class Authority {
       );
     }
     if (issuer === null) {
-      issuer = await makePair(options, "issuer", root, options.issuerTtlMs);
+      issuer = makePair(options, "issuer", root, options.issuerTtlMs);
       store.save("issuer", issuer);
     }
     checkLoaded(store, "issuer", issuer, [root.certificate], options);
     writeAtomically(join(options.stateDir, "bundle.pem"), pem("CERTIFICATE", root.certificate.der), 0o644);
     const authority = new Authority(options, store, root, issuer);
-    await authority.renewIfDue();
+    authority.renewIfDue();
     return authority;
   }
 
@@ -104,11 +106,15 @@ export class Authority {
     return this.#issuer.certificate.notAfterMs;
   }
 
-  /** A leaf under the current issuer. Refusals name the caller's fault or ours; rejects only when the disk does. */
+  /** A leaf under the current issuer. Refusals name the caller's fault or ours. */
   async issue(request: LeafRequest): Promise<Issued | Refusal> {
-    await this.renewIfDue();
+    try {
+      this.renewIfDue();
+    } catch {
+      // A full disk is no reason not to serve: the current issuer is good. Whoever renews by the clock logs why.
+    }
     const issuer = this.#issuer;
-    const prepared = await prepare({
+    const prepared = prepare({
       ...request,
       chain: [issuer.certificate, this.#root.certificate],
       nowMs: this.#options.clock.wallMs(),
@@ -121,26 +127,19 @@ export class Authority {
 
   /**
    * Makes a new issuer under the same root once half of the current one's life is over. Nobody needs to be
-   * told: issuers travel with the leaves they signed.
+   * told: issuers travel with the leaves they signed. Throws when the disk does; the current issuer then goes on.
    */
-  async renewIfDue(): Promise<void> {
+  renewIfDue(): void {
     if (!this.#isDue()) return;
-    this.#renewal ??= this.#renew().finally(() => {
-      this.#renewal = null;
-    });
-    await this.#renewal;
+    const issuer = makePair(this.#options, "issuer", this.#root, this.issuerTtlMs);
+    this.#store.save("issuer", issuer);
+    this.#issuer = issuer;
   }
 
   #isDue(): boolean {
     const { notBeforeMs, notAfterMs } = this.#issuer.certificate;
     // Near the root's end a new issuer could not live longer than this one.
     return this.#options.clock.wallMs() >= (notBeforeMs + notAfterMs) / 2 && notAfterMs < this.#root.certificate.notAfterMs;
-  }
-
-  async #renew(): Promise<void> {
-    const issuer = await makePair(this.#options, "issuer", this.#root, this.issuerTtlMs);
-    this.#store.save("issuer", issuer);
-    this.#issuer = issuer;
   }
 }
 
@@ -149,7 +148,7 @@ function authorityUri(trustDomain: string): string {
   return `spiffe://${trustDomain}`;
 }
 
-async function makePair(options: AuthorityOptions, name: PairName, above: KeyPair | null, ttlMs: number): Promise<KeyPair> {
+function makePair(options: AuthorityOptions, name: PairName, above: KeyPair | null, ttlMs: number): KeyPair {
   const key = IssuerKey.generate();
   const serial = serialFrom(options.randomBytes(SERIAL_BYTES));
   const request: PrepareRequest = {
@@ -163,7 +162,7 @@ async function makePair(options: AuthorityOptions, name: PairName, above: KeyPai
     ttlMs,
     serial,
   };
-  const prepared = await prepare(request);
+  const prepared = prepare(request);
   if ("refused" in prepared) throw new Error(`the ${name} cannot be made: ${prepared.refused}`);
   return { key, certificate: parseCertificate((above?.key ?? key).sign(prepared)) };
 }

@@ -1,24 +1,20 @@
-import { DerError, expectTag, oidText, readAll, readOne, TAG, type Tlv, timeMs } from "./der.ts";
+import { AsnConvert } from "@peculiar/asn1-schema";
+import * as asn from "@peculiar/asn1-x509";
 
 export const OID = {
-  subjectKeyId: "2.5.29.14",
-  keyUsage: "2.5.29.15",
-  subjectAltName: "2.5.29.17",
-  basicConstraints: "2.5.29.19",
-  authorityKeyId: "2.5.29.35",
-  extendedKeyUsage: "2.5.29.37",
+  subjectKeyId: asn.id_ce_subjectKeyIdentifier,
+  keyUsage: asn.id_ce_keyUsage,
+  subjectAltName: asn.id_ce_subjectAltName,
+  basicConstraints: asn.id_ce_basicConstraints,
+  authorityKeyId: asn.id_ce_authorityKeyIdentifier,
+  extendedKeyUsage: asn.id_ce_extKeyUsage,
   ecdsaWithSha256: "1.2.840.10045.4.3.2",
 } as const;
-
-export interface Extension {
-  readonly oid: string;
-  readonly critical: boolean;
-  readonly value: Uint8Array;
-}
 
 /** A certificate as its bytes say it, nothing checked beyond the encoding (RFC 5280 section 4.1). */
 export interface Certificate {
   readonly der: Uint8Array;
+  /** The signed part, octet by octet as it stands in `der`. */
   readonly tbs: Uint8Array;
   /** 3 for v3. */
   readonly version: number;
@@ -36,42 +32,53 @@ export interface Certificate {
   readonly extensions: readonly Extension[];
 }
 
-/** One general name: context tag number and content. */
-export interface GeneralName {
-  readonly tag: number;
+export interface Extension {
+  readonly oid: string;
+  readonly critical: boolean;
   readonly value: Uint8Array;
 }
 
-export const GENERAL_NAME = { dns: 2, uri: 6 } as const;
+/** One general name. `other`: of a kind that no certificate of ours has. */
+export interface GeneralName {
+  readonly kind: "uri" | "dns" | "other";
+  readonly text: string;
+}
 
-/** Throws `DerError` when the bytes are not one certificate. */
+/**
+ * Reads DER as a type of the library. The library takes BER and skips what follows the end, so we also ask that it
+ * would have written the very same bytes: two readers cannot then see two certificates in them. Throws otherwise.
+ */
+export function decode<T>(der: Uint8Array, type: new () => T): T {
+  const value = AsnConvert.parse(der, type);
+  if (!equal(encode(value), der)) throw new Error("not in the one form that DER allows");
+  return value;
+}
+
+/** DER of a value of one of the library's types. */
+export function encode(value: unknown): Uint8Array {
+  return new Uint8Array(AsnConvert.serialize(value));
+}
+
+/** Throws when the bytes are not one certificate in DER. */
 export function parseCertificate(der: Uint8Array): Certificate {
-  const [tbsTlv, signatureAlgorithm, signature, ...rest] = readAll(readOne(der, TAG.sequence).value);
-  expectTag(signature, TAG.bitString);
-  if (rest.length > 0) throw new DerError("a certificate has three parts");
-  const tbs = expectTag(tbsTlv, TAG.sequence);
-  const fields = readAll(tbs.value);
-  let version = 1;
-  if (fields[0]?.tag === 0xa0) {
-    const number = readOne(fields.shift()?.value ?? new Uint8Array(), TAG.integer).value;
-    version = (number[0] ?? 0) + 1;
-  }
-  const [serial, signedAlgorithm, issuer, validity, subject, publicKey, ...optional] = fields;
-  const [notBefore, notAfter, ...more] = readAll(expectTag(validity, TAG.sequence).value);
-  if (more.length > 0) throw new DerError("a validity has two times");
+  const { tbsCertificate: tbs, tbsCertificateRaw = new ArrayBuffer(0), signatureAlgorithm } = decode(der, asn.Certificate);
   return {
     der,
-    tbs: tbs.whole,
-    version,
-    serial: expectTag(serial, TAG.integer).value,
-    signedAlgorithm: expectTag(signedAlgorithm, TAG.sequence).whole,
-    signatureAlgorithm: expectTag(signatureAlgorithm, TAG.sequence).whole,
-    issuer: expectTag(issuer, TAG.sequence).whole,
-    subject: expectTag(subject, TAG.sequence).whole,
-    notBeforeMs: timeMs(notBefore),
-    notAfterMs: timeMs(notAfter),
-    publicKey: expectTag(publicKey, TAG.sequence).whole,
-    extensions: readExtensions(optional),
+    tbs: new Uint8Array(tbsCertificateRaw),
+    version: tbs.version + 1,
+    serial: new Uint8Array(tbs.serialNumber),
+    signedAlgorithm: encode(tbs.signature),
+    signatureAlgorithm: encode(signatureAlgorithm),
+    issuer: encode(tbs.issuer),
+    subject: encode(tbs.subject),
+    notBeforeMs: tbs.validity.notBefore.getTime().getTime(),
+    notAfterMs: tbs.validity.notAfter.getTime().getTime(),
+    publicKey: encode(tbs.subjectPublicKeyInfo),
+    extensions: Array.from(tbs.extensions ?? [], (e) => ({
+      oid: e.extnID,
+      critical: e.critical,
+      value: new Uint8Array(e.extnValue.buffer),
+    })),
   };
 }
 
@@ -81,70 +88,68 @@ export function extension(certificate: Certificate, oid: string): Extension | un
 
 /** All subject alternative names, in order; empty without the extension. */
 export function subjectAltNames(certificate: Certificate): GeneralName[] {
-  const found = extension(certificate, OID.subjectAltName);
-  if (found === undefined) return [];
-  return readAll(readOne(found.value, TAG.sequence).value).map((name) => ({ tag: name.tag & 0x1f, value: name.value }));
+  return Array.from(read(certificate, OID.subjectAltName, asn.SubjectAlternativeName) ?? [], (name) => {
+    if (name.uniformResourceIdentifier !== undefined) return { kind: "uri", text: name.uniformResourceIdentifier };
+    if (name.dNSName !== undefined) return { kind: "dns", text: name.dNSName };
+    return { kind: "other", text: "" };
+  });
 }
 
-/** The URI names as text. Bytes above 0x7f or control characters (CVE-2025-66220 was an embedded NUL) make a name that equals nothing valid. */
+/** The URI names. Bytes above 0x7f or control characters (CVE-2025-66220 was an embedded NUL) make a name that equals nothing valid. */
 export function uriNames(certificate: Certificate): string[] {
   return subjectAltNames(certificate)
-    .filter((name) => name.tag === GENERAL_NAME.uri)
-    .map((name) => Buffer.from(name.value).toString("latin1"));
+    .filter((name) => name.kind === "uri")
+    .map((name) => name.text);
 }
 
 export function basicConstraints(certificate: Certificate): { ca: boolean; pathLength: number | null } | null {
-  const found = extension(certificate, OID.basicConstraints);
-  if (found === undefined) return null;
-  const parts = readAll(readOne(found.value, TAG.sequence).value);
-  const ca = parts[0]?.tag === TAG.boolean && parts[0].value[0] === 0xff;
-  const length = parts.find((p) => p.tag === TAG.integer);
-  return { ca, pathLength: length === undefined ? null : (length.value[0] ?? 0) };
+  const found = read(certificate, OID.basicConstraints, asn.BasicConstraints);
+  return found === null ? null : { ca: found.cA, pathLength: found.pathLenConstraint ?? null };
 }
 
 /** Numbers of the bits that are set; null without the extension. */
 export function keyUsage(certificate: Certificate): number[] | null {
-  const found = extension(certificate, OID.keyUsage);
-  if (found === undefined) return null;
-  const bits = readOne(found.value, TAG.bitString).value.subarray(1);
-  const out: number[] = [];
-  bits.forEach((byte, i) => {
-    for (let bit = 0; bit < 8; bit++) if ((byte & (0x80 >> bit)) !== 0) out.push(i * 8 + bit);
-  });
-  return out;
+  const flags = read(certificate, OID.keyUsage, asn.KeyUsage)?.toNumber();
+  if (flags === undefined) return null;
+  return [0, 1, 2, 3, 4, 5, 6, 7, 8].filter((bit) => (flags & (1 << bit)) !== 0);
 }
 
 export function extendedKeyUsage(certificate: Certificate): string[] | null {
-  const found = extension(certificate, OID.extendedKeyUsage);
-  if (found === undefined) return null;
-  return readAll(readOne(found.value, TAG.sequence).value).map((p) => oidText(expectTag(p, TAG.oid).value));
+  const found = read(certificate, OID.extendedKeyUsage, asn.ExtendedKeyUsage);
+  return found === null ? null : [...found];
 }
 
 export function subjectKeyId(certificate: Certificate): Uint8Array | null {
-  const found = extension(certificate, OID.subjectKeyId);
-  return found === undefined ? null : readOne(found.value, TAG.octetString).value;
+  const found = read(certificate, OID.subjectKeyId, asn.SubjectKeyIdentifier);
+  return found === null ? null : new Uint8Array(found.buffer);
 }
 
 /** The keyIdentifier field; null without it. */
 export function authorityKeyId(certificate: Certificate): Uint8Array | null {
-  const found = extension(certificate, OID.authorityKeyId);
-  if (found === undefined) return null;
-  return readAll(readOne(found.value, TAG.sequence).value).find((p) => p.tag === 0x80)?.value ?? null;
+  const found = read(certificate, OID.authorityKeyId, asn.AuthorityKeyIdentifier)?.keyIdentifier;
+  return found === undefined ? null : new Uint8Array(found.buffer);
 }
 
 /** OID of an AlgorithmIdentifier. */
 export function algorithmOid(algorithm: Uint8Array): string {
-  return oidText(expectTag(readAll(readOne(algorithm, TAG.sequence).value)[0], TAG.oid).value);
+  return decode(algorithm, asn.AlgorithmIdentifier).algorithm;
 }
 
-function readExtensions(optional: readonly Tlv[]): Extension[] {
-  const block = optional.find((p) => p.tag === 0xa3);
-  if (block === undefined) return [];
-  return readAll(readOne(block.value, TAG.sequence).value).map((element) => {
-    const parts = readAll(expectTag(element, TAG.sequence).value);
-    const oid = oidText(expectTag(parts[0], TAG.oid).value);
-    const critical = parts[1]?.tag === TAG.boolean;
-    if (critical && (parts[1]?.value.length !== 1 || parts[1].value[0] !== 0xff)) throw new DerError("critical is TRUE or absent in DER");
-    return { oid, critical, value: expectTag(parts[critical ? 2 : 1], TAG.octetString).value };
-  });
+/** What was read before: many rules ask for the same extension. */
+const decoded = new WeakMap<Extension, unknown>();
+
+/** What an extension says; null without it. */
+function read<T>(certificate: Certificate, oid: string, type: new () => T): T | null {
+  const found = extension(certificate, oid);
+  if (found === undefined) return null;
+  // Each OID is read as one type only.
+  const known = decoded.get(found) as T | undefined;
+  if (known !== undefined) return known;
+  const value = decode(found.value, type);
+  decoded.set(found, value);
+  return value;
+}
+
+function equal(a: Uint8Array, b: Uint8Array): boolean {
+  return Buffer.compare(a, b) === 0;
 }

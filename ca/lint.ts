@@ -123,11 +123,9 @@ export const LINT_RULES: readonly LintRule[] = [
     name: "has no names besides the URI but the DNS names that were asked for, and those only if the profile allows any",
     source: "house profile: no names from the caller",
     check: (c, e) => {
-      const others = x.subjectAltNames(c).filter((n) => n.tag !== x.GENERAL_NAME.uri);
+      const others = x.subjectAltNames(c).filter((n) => n.kind !== "uri");
       const wanted = e.profile.dnsNames ? e.dnsNames : [];
-      const same =
-        others.length === wanted.length &&
-        others.every((n, i) => n.tag === x.GENERAL_NAME.dns && Buffer.from(n.value).toString("latin1") === wanted[i]);
+      const same = others.length === wanted.length && others.every((n, i) => n.kind === "dns" && n.text === wanted[i]);
       return same ? null : "other names";
     },
   },
@@ -184,12 +182,15 @@ export const LINT_RULES: readonly LintRule[] = [
 
 /** Every rule that the encoded certificate breaks, as "name: what was found". Empty: it may be signed. */
 export function lint(der: Uint8Array, expected: Expected): string[] {
-  let certificate: x.Certificate;
   try {
-    certificate = x.parseCertificate(der);
+    return lintParsed(x.parseCertificate(der), expected);
   } catch (error) {
     return [`is DER: ${(error as Error).message}`];
   }
+}
+
+/** The same for a certificate that was parsed from its encoding. */
+export function lintParsed(certificate: x.Certificate, expected: Expected): string[] {
   const broken: string[] = [];
   for (const rule of LINT_RULES) {
     let found: string | null;

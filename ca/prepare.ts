@@ -1,9 +1,9 @@
-// @peculiar/x509 resolves its parts by decorator metadata and throws on import without this.
-import "reflect-metadata";
-import * as x509 from "@peculiar/x509";
-import { type Certificate, parseCertificate, subjectKeyId } from "./certificate.ts";
+import { createHash } from "node:crypto";
+import { OctetString } from "@peculiar/asn1-schema";
+import * as asn from "@peculiar/asn1-x509";
+import { type Certificate, decode, encode, OID, parseCertificate, subjectKeyId } from "./certificate.ts";
 import { readPublicKey } from "./key.ts";
-import { type Expected, lint } from "./lint.ts";
+import { type Expected, lintParsed } from "./lint.ts";
 import { BACKDATE_MS, type Profile } from "./profiles.ts";
 
 export interface PrepareRequest {
@@ -28,7 +28,9 @@ export interface PrepareRequest {
 export interface Prepared {
   readonly profile: Profile;
   readonly uri: string;
-  /** The bytes to sign: exactly those that were linted. */
+  /** The certificate as it was linted: nothing stands where the signature will. DER. */
+  readonly unsigned: Uint8Array;
+  /** The part of it to sign. */
   readonly tbs: Uint8Array;
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
@@ -40,16 +42,20 @@ export interface Refusal {
   readonly keyRefused: boolean;
 }
 
-const SIGNATURE = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
+const COMMON_NAME = "2.5.4.3";
+/** RFC 5758 section 3.2: no parameters. */
+const ECDSA_WITH_SHA256 = new asn.AlgorithmIdentifier({ algorithm: OID.ecdsaWithSha256 });
+/** The last octets of a P-256 SubjectPublicKeyInfo: 4, x, y. `readPublicKey` has seen that they are. */
+const P256_POINT_BYTES = 65;
 
 /** What `prepare` made and `sign` has not yet used: nothing else may be signed. */
 const unsigned = new WeakSet<Prepared>();
 
 /**
- * Builds the certificate, signs it with a key that is thrown away, and lints those bytes: whatever the
- * builder did wrong is found before the CA's key has touched it (Boulder's linter, same idea).
+ * Builds the certificate and lints its encoded form, with nothing where the signature will be: whatever the builder
+ * did wrong is found before the CA's key has touched it. What is signed then is those very bytes (Boulder's idea).
  */
-export async function prepare(request: PrepareRequest): Promise<Prepared | Refusal> {
+export function prepare(request: PrepareRequest): Prepared | Refusal {
   const { profile, chain, nowMs } = request;
   const key = readPublicKey(request.publicKey);
   if ("refused" in key) return { refused: key.refused, keyRefused: true };
@@ -58,11 +64,12 @@ export async function prepare(request: PrepareRequest): Promise<Prepared | Refus
   }
   const notBeforeMs = wholeSecond(Math.max(nowMs - BACKDATE_MS, ...chain.map((c) => c.notBeforeMs)));
   const notAfterMs = wholeSecond(Math.min(nowMs + request.ttlMs, ...chain.map((c) => c.notAfterMs)));
-  const der = await build(request, notBeforeMs, notAfterMs);
+  const tbsCertificate = toBeSigned(request, notBeforeMs, notAfterMs);
+  const certificate = parseCertificate(encode(new asn.Certificate({ tbsCertificate, signatureAlgorithm: ECDSA_WITH_SHA256 })));
   const expected: Expected = { profile, uri: request.uri, dnsNames: request.dnsNames ?? [], nowMs, chain };
-  const broken = lint(der, expected);
+  const broken = lintParsed(certificate, expected);
   if (broken.length > 0) return { refused: broken.join("; "), keyRefused: false };
-  const prepared: Prepared = { profile, uri: request.uri, tbs: parseCertificate(der).tbs, notBeforeMs, notAfterMs };
+  const prepared: Prepared = { profile, uri: request.uri, unsigned: certificate.der, tbs: certificate.tbs, notBeforeMs, notAfterMs };
   unsigned.add(prepared);
   return prepared;
 }
@@ -79,51 +86,58 @@ export function serialFrom(random: Uint8Array): Uint8Array {
   return serial;
 }
 
-async function build(request: PrepareRequest, notBeforeMs: number, notAfterMs: number): Promise<Uint8Array> {
-  const throwaway = await crypto.subtle.generateKey(SIGNATURE, false, ["sign", "verify"]);
-  const subjectKey = new x509.PublicKey(copy(request.publicKey));
+function toBeSigned(request: PrepareRequest, notBeforeMs: number, notAfterMs: number): asn.TBSCertificate {
+  const subject = request.commonName === undefined ? new asn.Name() : nameOf(request.commonName);
   const issuer = request.chain[0];
-  const subject = request.commonName === undefined ? undefined : new x509.Name([{ CN: [request.commonName] }]);
-  const issuerName = issuer === undefined ? subject : new x509.Name(copy(issuer.subject));
-  const certificate = await x509.X509CertificateGenerator.create({
-    serialNumber: Buffer.from(request.serial).toString("hex"),
-    ...(subject === undefined ? {} : { subject }),
-    ...(issuerName === undefined ? {} : { issuer: issuerName }),
-    notBefore: new Date(notBeforeMs),
-    notAfter: new Date(notAfterMs),
-    publicKey: subjectKey,
-    signingKey: throwaway.privateKey,
-    signingAlgorithm: SIGNATURE,
-    extensions: await extensions(request, subjectKey),
+  return new asn.TBSCertificate({
+    version: asn.Version.v3,
+    serialNumber: Uint8Array.from(request.serial).buffer,
+    signature: ECDSA_WITH_SHA256,
+    issuer: issuer === undefined ? subject : decode(issuer.subject, asn.Name),
+    validity: new asn.Validity({ notBefore: new Date(notBeforeMs), notAfter: new Date(notAfterMs) }),
+    subject,
+    subjectPublicKeyInfo: decode(request.publicKey, asn.SubjectPublicKeyInfo),
+    extensions: new asn.Extensions(extensions(request)),
   });
-  return new Uint8Array(certificate.rawData);
 }
 
-async function extensions(request: PrepareRequest, subjectKey: x509.PublicKey): Promise<x509.Extension[]> {
-  const { profile } = request;
-  const issuer = request.chain[0];
-  const issuerKeyId = issuer === undefined ? null : subjectKeyId(issuer);
-  const names: x509.JsonGeneralNames = [{ type: "url", value: request.uri }];
-  for (const value of request.dnsNames ?? []) names.push({ type: "dns", value });
-  const usage = profile.keyUsage.reduce((flags, bit) => flags | (1 << bit), 0);
-  return [
-    new x509.BasicConstraintsExtension(profile.ca, profile.pathLength ?? undefined, true),
-    new x509.KeyUsagesExtension(usage, true),
-    ...(profile.extendedKeyUsage.length === 0 ? [] : [new x509.ExtendedKeyUsageExtension([...profile.extendedKeyUsage], false)]),
-    // RFC 5280 section 4.2.1.6: critical when the subject is empty.
-    new x509.SubjectAlternativeNameExtension(names, request.commonName === undefined),
-    await x509.SubjectKeyIdentifierExtension.create(subjectKey, false),
-    issuerKeyId === null
-      ? await x509.AuthorityKeyIdentifierExtension.create(subjectKey, false)
-      : new x509.AuthorityKeyIdentifierExtension(Buffer.from(issuerKeyId).toString("hex"), false),
+function extensions(request: PrepareRequest): asn.Extension[] {
+  const { profile, chain } = request;
+  const issuer = chain[0];
+  const keyId = keyIdOf(request.publicKey);
+  const issuerKeyId = (issuer === undefined ? null : subjectKeyId(issuer)) ?? keyId;
+  const names = [
+    new asn.GeneralName({ uniformResourceIdentifier: request.uri }),
+    ...(request.dnsNames ?? []).map((dNSName) => new asn.GeneralName({ dNSName })),
   ];
+  const pathLength = profile.pathLength === null ? {} : { pathLenConstraint: profile.pathLength };
+  const usage = profile.keyUsage.reduce((flags, bit) => flags | (1 << bit), 0);
+  const usages = profile.extendedKeyUsage;
+  return [
+    extension(OID.basicConstraints, true, new asn.BasicConstraints({ cA: profile.ca, ...pathLength })),
+    extension(OID.keyUsage, true, new asn.KeyUsage(usage)),
+    ...(usages.length === 0 ? [] : [extension(OID.extendedKeyUsage, false, new asn.ExtendedKeyUsage([...usages]))]),
+    // RFC 5280 section 4.2.1.6: critical when the subject is empty.
+    extension(OID.subjectAltName, request.commonName === undefined, new asn.SubjectAlternativeName(names)),
+    extension(OID.subjectKeyId, false, new asn.SubjectKeyIdentifier(keyId)),
+    extension(OID.authorityKeyId, false, new asn.AuthorityKeyIdentifier({ keyIdentifier: new asn.KeyIdentifier(issuerKeyId) })),
+  ];
+}
+
+function extension(extnID: string, critical: boolean, value: unknown): asn.Extension {
+  return new asn.Extension({ extnID, critical, extnValue: new OctetString(encode(value)) });
+}
+
+function nameOf(commonName: string): asn.Name {
+  const value = new asn.AttributeValue({ utf8String: commonName });
+  return new asn.Name([new asn.RelativeDistinguishedName([new asn.AttributeTypeAndValue({ type: COMMON_NAME, value })])]);
+}
+
+/** RFC 5280 section 4.2.1.2, method 1: SHA-1 of the public key's bits. It names a key, it protects nothing. */
+function keyIdOf(publicKey: Uint8Array): Uint8Array {
+  return createHash("sha1").update(publicKey.subarray(-P256_POINT_BYTES)).digest();
 }
 
 function wholeSecond(ms: number): number {
   return Math.floor(ms / 1000) * 1000;
-}
-
-/** The library wants a buffer that is not shared with others. */
-function copy(bytes: Uint8Array): ArrayBuffer {
-  return Uint8Array.from(bytes).buffer;
 }

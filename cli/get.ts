@@ -1,11 +1,11 @@
 import { Command, Option } from "commander";
 import { stringify } from "yaml";
 import type { KubeObject } from "#api/resources/kube.ts";
+import { nearest } from "#api/resources/schema-walk.ts";
 import { SystemClock } from "#runtime/clock.ts";
 import { control, messageOf } from "#standalone/client.ts";
 import type { Edge } from "#standalone/edges.ts";
 import { KINDS, kindNamed } from "#standalone/kinds.ts";
-import { nearest } from "#standalone/nearest.ts";
 import { edgeLines } from "#standalone/table.ts";
 import { objectTable } from "./object-table.ts";
 import { UserError } from "./failure.ts";

@@ -1,10 +1,11 @@
 import { Command, Option } from "commander";
+import type { LogLevel } from "#runtime/logger.ts";
 import { bindToParent } from "./parent.ts";
 
 interface Flags {
   readonly state: string;
   readonly address: string;
-  readonly logLevel: string;
+  readonly logLevel: LogLevel;
 }
 
 export function operatorCommand(): Command {
@@ -18,6 +19,12 @@ export function operatorCommand(): Command {
       bindToParent();
       // Loaded here only: the other verbs start in half the time without it.
       const { runOperator } = await import("#operator/main.ts");
-      process.exit(await runOperator(["--standalone", "--state", state, "--address", address, "--log-level", logLevel]));
+      const { SystemClock } = await import("#runtime/clock.ts");
+      const { StandaloneAttestor, StandaloneSource, StandaloneStatusWriter } = await import("#standalone/client.ts");
+      const clock = new SystemClock();
+      const source = new StandaloneSource(state, clock);
+      const statusWriter = new StandaloneStatusWriter(state);
+      const attestor = new StandaloneAttestor(state);
+      process.exit(await runOperator({ source, statusWriter, attestor, clock, state, address, logLevel }));
     });
 }

@@ -42,7 +42,14 @@ function runningStates(): string[] {
     if (socket === undefined || path.basename(socket) !== CONTROL_SOCKET || !/^(run|weft-.+)$/.test(path.basename(path.dirname(socket))))
       continue;
     const stat = fs.statSync(socket, { throwIfNoEntry: false });
-    if (stat?.uid === process.getuid?.()) folders.add(path.dirname(socket));
+    if (stat?.uid === process.getuid?.()) folders.add(stateFolderOf(path.dirname(socket)));
   }
   return [...folders].sort();
+}
+
+/** The state folder that links to this socket folder, where it lies in it: that is the name its user knows. */
+function stateFolderOf(socketFolder: string): string {
+  const above = path.dirname(socketFolder);
+  const isLinked = fs.lstatSync(path.join(above, CONTROL_SOCKET), { throwIfNoEntry: false })?.isSymbolicLink() === true;
+  return path.basename(socketFolder) === "run" && isLinked ? above : socketFolder;
 }

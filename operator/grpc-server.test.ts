@@ -63,7 +63,7 @@ describe("the gRPC server", () => {
     for (let tries = 0; tries < 200 && now.serialNumber === first.serialNumber; tries++) now = await serverCertificate(server.port);
     assert.notEqual(now.serialNumber, first.serialNumber);
     const closed = server.close(0);
-    clock.advance(0);
+    clock.advance(200);
     await closed;
     remove();
   });
@@ -72,7 +72,7 @@ describe("the gRPC server", () => {
     const { clock, server, remove } = await setUp();
     await assert.rejects(serverCertificate(server.port, { minVersion: "TLSv1.2", maxVersion: "TLSv1.2" }));
     const closed = server.close(0);
-    clock.advance(0);
+    clock.advance(200);
     await closed;
     remove();
   });
@@ -83,7 +83,7 @@ describe("the gRPC server", () => {
     await new Promise((resolve) => socket.once("connect", resolve));
     await serverCertificate(server.port);
     const closed = server.close(1000);
-    clock.advance(1000);
+    clock.advance(1200);
     await closed;
     socket.destroy();
     remove();
@@ -102,7 +102,7 @@ describe("the gRPC server", () => {
     }
     await gone;
     const closed = server.close(0);
-    clock.advance(0);
+    clock.advance(200);
     await closed;
     remove();
   });

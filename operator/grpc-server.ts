@@ -28,6 +28,8 @@ const STREAMS_PER_CONNECTION_MAX = 32;
 const CONNECTIONS_MAX = 20_000;
 const TLS_HANDSHAKE_MS_MAX = 10_000;
 const RENEWAL_RETRY_MS = 5000;
+/** For the trailers of streams that are ended. */
+const LAST_WORDS_MS = 200;
 
 export interface GrpcServerDeps {
   readonly authority: Authority;
@@ -110,10 +112,14 @@ export class GrpcServer {
     const gone = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.#deps.hub.goodbye("the operator is going away");
     for (const session of this.#sessions) session.close();
-    const cancel = this.#deps.clock.after(graceMs, () => {
+    let cancel = this.#deps.clock.after(graceMs, () => {
+      this.#deps.hub.finish();
+      cancel = this.#deps.clock.after(LAST_WORDS_MS, destroy);
+    });
+    const destroy = (): void => {
       // Not the sessions: one that is closing already would wait for its peer to hang up.
       for (const socket of this.#sockets) socket.destroy();
-    });
+    };
     await gone;
     cancel();
   }

@@ -12,7 +12,7 @@ import type { SpiffeId } from "#api/spiffe.ts";
 import { MetricsRegistry } from "#runtime/metrics-server.ts";
 import { ManualClock } from "#testing/manual-clock.ts";
 import type { Planned } from "./encode.ts";
-import { COALESCE_MS, Hub, type OpenStream, STREAM_MS } from "./hub.ts";
+import { COALESCE_MS, GOODBYE_MS, Hub, type OpenStream, STREAM_MS } from "./hub.ts";
 import { quietLogger } from "./test-operator.ts";
 
 const PEER = { id: "spiffe://cluster.local/ns/shop/sa/web" as SpiffeId, namespace: "shop", serviceAccount: "web" };
@@ -231,6 +231,8 @@ describe("the hub", () => {
     clock.advance(1001);
     assert.equal(woken, 1);
     assert.equal(decode(stream.session.next())?.case, "goodbye");
+    assert.equal(stream.session.finished, false);
+    clock.advance(GOODBYE_MS);
     assert.equal(stream.session.finished, true);
   });
 });

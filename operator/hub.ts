@@ -13,6 +13,8 @@ export const COALESCE_MS = 5;
 /** A stream's life: 30 minutes, give or take a fifth, so that streams opened together do not end together. */
 export const STREAM_MS = 30 * 60_000;
 const STREAM_SPREAD = 0.2;
+/** From Goodbye to the end: time to open another stream before this one goes. */
+export const GOODBYE_MS = 2000;
 
 export interface HubDeps {
   readonly plan: (key: string) => Planned | null;
@@ -67,17 +69,25 @@ export class Hub implements SessionHost {
   open(peer: Peer): OpenStream {
     const stream: OpenStream = { session: new Session(peer, this), wake: () => {} };
     this.#streams.set(stream.session, stream);
-    if (this.#closing) stream.session.sayGoodbye("the operator is going away");
+    if (this.#closing) {
+      stream.session.sayGoodbye("the operator is going away");
+      stream.session.finish();
+    }
     return stream;
   }
 
   /** Arms the stream's end; the returned function disarms it. */
   limitLife(stream: OpenStream): () => void {
     const lifeMs = STREAM_MS * (1 - STREAM_SPREAD + 2 * STREAM_SPREAD * this.#deps.random());
-    return this.#deps.clock.after(lifeMs, () => {
+    let cancel = this.#deps.clock.after(lifeMs, () => {
       stream.session.sayGoodbye("streams end after half an hour");
       stream.wake();
+      cancel = this.#deps.clock.after(GOODBYE_MS, () => {
+        stream.session.finish();
+        stream.wake();
+      });
     });
+    return () => cancel();
   }
 
   close(stream: OpenStream): void {
@@ -90,6 +100,14 @@ export class Hub implements SessionHost {
     this.#closing = true;
     for (const stream of this.#streams.values()) {
       stream.session.sayGoodbye(reason);
+      stream.wake();
+    }
+  }
+
+  /** Ends every stream. */
+  finish(): void {
+    for (const stream of this.#streams.values()) {
+      stream.session.finish();
       stream.wake();
     }
   }

@@ -126,7 +126,7 @@ describe("the identity service over TLS", () => {
     const request = requestFor("busy");
     const shared = client();
     const results = await Promise.all(
-      Array.from({ length: 60 }, () =>
+      Array.from({ length: 200 }, () =>
         shared.issue(request).then(
           () => "issued",
           (e: ConnectError) => Code[e.code] ?? "?",

@@ -1,40 +1,41 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
+import type { Clock } from "#api/clock.ts";
 import { PORTS } from "#api/ports.ts";
-import { SystemClock } from "#runtime/clock.ts";
+import type { Attestor, Source, StatusWriter } from "#api/store.ts";
 import { createLogger, type LogLevel } from "#runtime/logger.ts";
-import { StandaloneAttestor, StandaloneSource, StandaloneStatusWriter } from "#standalone/client.ts";
 import { createOperator } from "./operator.ts";
 
-const USAGE = "usage: weft operator --standalone --state DIR --address ADDRESS [--log-level error|warn|info|debug]\n";
-const LEVELS: readonly LogLevel[] = ["error", "warn", "info", "debug"];
 /** Longer than all steps of a stop together; then the process ends whatever hangs. */
 const STOP_MS_MAX = 10_000;
 
-/**
- * `weft operator`, beside the runner of a standalone run: resources and tokens come over the control socket in the
- * state folder, keys lie in its `operator` folder. Resolves with the exit code: 0 after SIGTERM or SIGINT, 1 when it
- * cannot start, 2 for wrong arguments.
- */
-export async function runOperator(args: readonly string[]): Promise<number> {
-  const options = readArgs(args);
-  if (options === null) {
-    process.stderr.write(USAGE);
-    return 2;
-  }
-  const clock = new SystemClock();
-  const logger = createLogger((line) => process.stderr.write(line), clock, options.logLevel, { part: "operator" });
+export interface OperatorSettings {
+  /** Where resources come from, statuses go to, and tokens are checked. */
+  readonly source: Source;
+  readonly statusWriter: StatusWriter;
+  readonly attestor: Attestor;
+  readonly clock: Clock;
+  /** Folder of the run or of the replica; the operator's own files lie in `operator/` in it. */
+  readonly state: string;
+  /** Address to listen on; the ports are those of `api/ports.ts`. */
+  readonly address: string;
+  readonly logLevel: LogLevel;
+}
+
+/** The operator as a process. Resolves with the exit code: 0 after SIGTERM or SIGINT, 1 when it cannot start. */
+export function runOperator(settings: OperatorSettings): Promise<number> {
+  const { source, statusWriter, attestor, clock, state, address, logLevel } = settings;
+  const logger = createLogger((line) => process.stderr.write(line), clock, logLevel, { part: "operator" });
   const operator = createOperator({
-    source: new StandaloneSource(options.state, clock),
-    statusWriter: new StandaloneStatusWriter(options.state),
-    attestor: new StandaloneAttestor(options.state),
+    source,
+    statusWriter,
+    attestor,
     clock,
     random: Math.random,
     randomBytes,
     logger,
-    stateDir: join(options.state, "operator"),
-    listen: { address: options.address, grpcPort: PORTS.operatorGrpc, adminPort: PORTS.operatorAdmin },
+    stateDir: join(state, "operator"),
+    listen: { address, grpcPort: PORTS.operatorGrpc, adminPort: PORTS.operatorAdmin },
   });
   return new Promise((resolve) => {
     const stop = (signal: string): void => {
@@ -49,32 +50,4 @@ export async function runOperator(args: readonly string[]): Promise<number> {
       resolve(1);
     });
   });
-}
-
-interface OperatorArgs {
-  readonly state: string;
-  readonly address: string;
-  readonly logLevel: LogLevel;
-}
-
-/** Null when they cannot be understood. `--listen` is another word for `--address`. */
-function readArgs(args: readonly string[]): OperatorArgs | null {
-  try {
-    const { values } = parseArgs({
-      args: [...args],
-      options: {
-        standalone: { type: "boolean" },
-        state: { type: "string" },
-        address: { type: "string" },
-        listen: { type: "string" },
-        "log-level": { type: "string" },
-      },
-    });
-    const address = values.address ?? values.listen;
-    const logLevel = LEVELS.find((level) => level === (values["log-level"] ?? "info"));
-    if (values.standalone !== true || values.state === undefined || address === undefined || logLevel === undefined) return null;
-    return { state: values.state, address, logLevel };
-  } catch {
-    return null;
-  }
 }

@@ -15,7 +15,7 @@ export class MemoryStore implements Source, StatusWriter, Attestor {
   start(events: SourceEvents): void {
     this.#events = events;
     events.onConnected(true);
-    events.onSync([...this.#objects.values()]);
+    events.onSync([...this.#objects.values()], String(this.#revision));
   }
 
   close(): void {
@@ -65,7 +65,7 @@ export class MemoryStore implements Source, StatusWriter, Attestor {
   reconnect(): void {
     this.#connected = true;
     this.#events?.onConnected(true);
-    this.#events?.onSync([...this.#objects.values()]);
+    this.#events?.onSync([...this.#objects.values()], String(this.#revision));
   }
 
   async write(ref: ObjectRef, status: unknown): Promise<void> {

@@ -58,8 +58,8 @@ const METRIC_NAMES: readonly MetricName[] = [
   "weft_ca_root_expiry_timestamp_seconds",
 ];
 
-/** Streams get this long to end by themselves. */
-const STOP_GRACE_MS = 1000;
+/** Streams get this long to end by themselves; a proxy that got Goodbye changes over within half a second. */
+const STOP_GRACE_MS = 700;
 const STOP_STEP_MS = 3000;
 const ISSUER_CHECK_MS = 60_000;
 
@@ -152,7 +152,7 @@ class RunningOperator implements Operator {
     });
     this.#metrics.set("weft_operator_source_connected", {}, 0);
     source.start({
-      onSync: (objects) => this.#sync(objects),
+      onSync: (objects, revision) => this.#sync(objects, revision),
       onChange: (change) => this.#change(change),
       onConnected: (connected) => {
         this.#metrics.set("weft_operator_source_connected", {}, connected ? 1 : 0);
@@ -186,9 +186,9 @@ class RunningOperator implements Operator {
     return { authority, identity, hub: this.#hub, clock, random, logger, ttlMs: () => settings().ttlMs };
   }
 
-  #sync(objects: readonly KubeObject[]): void {
+  #sync(objects: readonly KubeObject[], revision = ""): void {
     this.#statuses.forgetSaid();
-    this.#take(this.#resources.replace(objects, this.#synced ? null : this.#lastGood.load()));
+    this.#take(this.#resources.replace(objects, this.#synced ? null : this.#lastGood.load(), revision));
     this.#options.logger.info("resources listed", { objects: objects.length });
     if (this.#synced) return;
     this.#synced = true;
@@ -225,7 +225,11 @@ class RunningOperator implements Operator {
     const { clock, logger } = this.#options;
     let cancel = (): void => {};
     const check = (): void => {
-      authority.renewIfDue().catch((error: Error) => logger.error("the issuer was not renewed", { error: error.message }));
+      try {
+        authority.renewIfDue();
+      } catch (error) {
+        logger.error("the issuer was not renewed", { error: (error as Error).message });
+      }
       cancel = clock.after(ISSUER_CHECK_MS, check);
     };
     cancel = clock.after(ISSUER_CHECK_MS, check);

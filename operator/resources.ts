@@ -36,13 +36,17 @@ export class Resources {
     this.#trust = { trustDomain, roots };
   }
 
-  replace(objects: readonly KubeObject[], lastGood: ReadonlyMap<string, KubeObject> | null): DirtyKeys {
-    for (const object of objects) this.#see(object);
-    return this.index.replace(objects, lastGood === null ? {} : { lastGood });
+  /** Takes a whole listing. `revision` is the store's own, "" when it tells none: then the newest object's. */
+  replace(objects: readonly KubeObject[], lastGood: ReadonlyMap<string, KubeObject> | null, revision = ""): DirtyKeys {
+    for (const object of objects) this.#see(object.metadata.resourceVersion);
+    this.#see(revision);
+    // No document may be older than one that was planned before a restart, from an object that is deleted by now.
+    const listRevision = String(this.#revision);
+    return this.index.replace(objects, lastGood === null ? { listRevision } : { lastGood, listRevision });
   }
 
   apply(change: Change): DirtyKeys {
-    this.#see(change.object);
+    this.#see(change.object.metadata.resourceVersion);
     return this.index.apply(change);
   }
 
@@ -83,8 +87,8 @@ export class Resources {
     return { key: TRUST_KEY, resourceVersion: 0n, requires: [], body: { case: "trust", value } };
   }
 
-  #see(object: KubeObject): void {
-    const text = object.metadata.resourceVersion ?? "";
+  #see(revision: string | undefined): void {
+    const text = revision ?? "";
     const seen = /^\d{1,20}$/.test(text) ? BigInt(text) : 0n;
     if (seen > this.#revision) this.#revision = seen;
   }

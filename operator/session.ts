@@ -59,7 +59,8 @@ export class Session {
   /** Remaining slices of the document being sent. */
   #slices: readonly DiscoveryResponse[] = [];
   #hello: Hello | null = null;
-  #goodbye: string | null = null;
+  /** Goodbye that is still to be said. */
+  #goodbye = "";
   #finished = false;
 
   constructor(peer: Peer, host: SessionHost) {
@@ -71,7 +72,7 @@ export class Session {
     return this.#hello?.pod ?? "";
   }
 
-  /** True after Goodbye was drawn or `close`: there will be nothing more. */
+  /** True after `finish` or `close`: once `next` answers null, there will be nothing more. */
   get finished(): boolean {
     return this.#finished;
   }
@@ -117,11 +118,12 @@ export class Session {
       this.#slices = rest;
       return slice;
     }
-    if (this.#finished) return null;
-    if (this.#goodbye !== null) {
-      this.#finished = true;
-      return create(DiscoveryResponseSchema, { message: { case: "goodbye", value: { reason: this.#goodbye } } });
+    if (this.#goodbye !== "") {
+      const reason = this.#goodbye;
+      this.#goodbye = "";
+      return create(DiscoveryResponseSchema, { message: { case: "goodbye", value: { reason } } });
     }
+    if (this.#finished) return null;
     for (const key of this.#ready) {
       this.#ready.delete(key);
       const response = this.#tell(key);
@@ -130,14 +132,20 @@ export class Session {
     return null;
   }
 
-  /** Ends the stream after what is being sent. */
+  /** Tells the subscriber to go elsewhere. It is served until it does, or until `finish`. */
   sayGoodbye(reason: string): void {
-    this.#goodbye ??= reason;
+    this.#goodbye = reason;
+  }
+
+  /** Ends the stream after what is being sent. */
+  finish(): void {
+    this.#finished = true;
   }
 
   /** The stream is gone. */
   close(): void {
     this.#finished = true;
+    this.#goodbye = "";
     this.#slices = [];
     this.#ready.clear();
     for (const key of [...this.#subscriptions.keys()]) this.#unsubscribe(key);

@@ -28,6 +28,8 @@ export class StatusQueue {
   readonly #budget: RateLimit;
   readonly #items = new Map<string, Item>();
   #armed: (() => void) | null = null;
+  /** When the pump is armed for; infinite: it is not. */
+  #armedForMs = Number.POSITIVE_INFINITY;
   #stopped = false;
 
   constructor(writer: StatusWriter, clock: Clock, logger: Logger) {
@@ -38,10 +40,10 @@ export class StatusQueue {
   }
 
   put(key: string, ref: ObjectRef, status: unknown): void {
-    const item = this.#items.get(key);
-    if (item === undefined) this.#items.set(key, { ref, wanted: status, notBeforeMs: 0, failures: 0, writing: false });
+    let item = this.#items.get(key);
+    if (item === undefined) this.#items.set(key, (item = { ref, wanted: status, notBeforeMs: 0, failures: 0, writing: false }));
     else Object.assign(item, { ref, wanted: status });
-    this.#pump();
+    if (!this.#stopped) this.#wake(this.#try(key, item, this.#clock.monotonicMs()));
   }
 
   /** The object is gone: what waits for it is dropped. */
@@ -52,29 +54,46 @@ export class StatusQueue {
 
   stop(): void {
     this.#stopped = true;
-    this.#armed?.();
-    this.#armed = null;
+    this.#disarm();
   }
 
   #pump(): void {
     if (this.#stopped) return;
-    this.#armed?.();
-    this.#armed = null;
+    this.#disarm();
     const nowMs = this.#clock.monotonicMs();
     let wakeInMs = Number.POSITIVE_INFINITY;
-    for (const [key, item] of this.#items) {
-      if (item.writing) continue;
-      const waitMs = item.notBeforeMs - nowMs;
-      if (item.wanted === undefined) {
-        // Remembered until its second is over, so that dropping and putting again is no way around the limit.
-        if (waitMs <= 0) this.#items.delete(key);
-        continue;
-      }
-      if (waitMs > 0) wakeInMs = Math.min(wakeInMs, waitMs);
-      else if (this.#budget.take("all")) void this.#write(key, item);
-      else wakeInMs = Math.min(wakeInMs, BUDGET_WAIT_MS);
+    for (const [key, item] of this.#items) wakeInMs = Math.min(wakeInMs, this.#try(key, item, nowMs));
+    this.#wake(wakeInMs);
+  }
+
+  /** Writes the item if it may be now. Milliseconds until it is to be tried again; infinite: something else will tell. */
+  #try(key: string, item: Item, nowMs: number): number {
+    if (item.writing) return Number.POSITIVE_INFINITY;
+    const waitMs = item.notBeforeMs - nowMs;
+    if (item.wanted === undefined) {
+      // Remembered until its second is over, so that dropping and putting again is no way around the limit.
+      if (waitMs <= 0) this.#items.delete(key);
+      return Number.POSITIVE_INFINITY;
     }
-    if (wakeInMs !== Number.POSITIVE_INFINITY) this.#armed = this.#clock.after(wakeInMs, () => this.#pump());
+    if (waitMs > 0) return waitMs;
+    if (!this.#budget.take("all")) return BUDGET_WAIT_MS;
+    void this.#write(key, item);
+    return Number.POSITIVE_INFINITY;
+  }
+
+  /** Pumps in so many milliseconds at the latest. */
+  #wake(inMs: number): void {
+    const atMs = this.#clock.monotonicMs() + inMs;
+    if (atMs >= this.#armedForMs) return;
+    this.#disarm();
+    this.#armedForMs = atMs;
+    this.#armed = this.#clock.after(inMs, () => this.#pump());
+  }
+
+  #disarm(): void {
+    this.#armed?.();
+    this.#armed = null;
+    this.#armedForMs = Number.POSITIVE_INFINITY;
   }
 
   async #write(key: string, item: Item): Promise<void> {

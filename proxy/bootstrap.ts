@@ -4,9 +4,12 @@ import { isTrustDomain } from "#api/spiffe.ts";
 type Check = (value: unknown, path: string) => string | null;
 
 const text: Check = (v, path) => (typeof v === "string" && v !== "" ? null : `${path} must be a text`);
-const port: Check = (v, path) => (typeof v === "number" && Number.isInteger(v) && v > 0 && v < 65536 ? null : `${path} must be a port, 1 to 65535`);
-const trustDomain: Check = (v, path) => (typeof v === "string" && isTrustDomain(v) ? null : `${path} must be a trust domain: a-z 0-9 . _ -, at most 100 bytes`);
-const level: Check = (v, path) => (["error", "warn", "info", "debug"].includes(v as string) ? null : `${path} must be error, warn, info or debug`);
+const port: Check = (v, path) =>
+  typeof v === "number" && Number.isInteger(v) && v > 0 && v < 65536 ? null : `${path} must be a port, 1 to 65535`;
+const trustDomain: Check = (v, path) =>
+  typeof v === "string" && isTrustDomain(v) ? null : `${path} must be a trust domain: a-z 0-9 . _ -, at most 100 bytes`;
+const level: Check = (v, path) =>
+  ["error", "warn", "info", "debug"].includes(v as string) ? null : `${path} must be error, warn, info or debug`;
 
 function object(fields: Record<string, Check>): Check {
   return (v, path) => {

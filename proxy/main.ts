@@ -49,7 +49,9 @@ function compose(bootstrap: ProxyBootstrap): { start(): Promise<void>; shutdown:
   const clock = new SystemClock();
   const random = Math.random;
   const { workload, trustDomain } = bootstrap;
-  const logger = createLogger((line) => process.stderr.write(line), clock, bootstrap.logLevel, { pod: `${workload.namespace}/${workload.pod}` });
+  const logger = createLogger((line) => process.stderr.write(line), clock, bootstrap.logLevel, {
+    pod: `${workload.namespace}/${workload.pod}`,
+  });
   const limited = new LimitedLogger(logger, clock);
   const registry = new Registry(clock);
   const account = new BufferAccount();
@@ -79,6 +81,10 @@ function compose(bootstrap: ProxyBootstrap): { start(): Promise<void>; shutdown:
     onConnected: () => logger.info("connected to the operator"),
     onDisconnected: (reason) => limited.warn("WEFT_CONNECT_FAILED", "no discovery stream", { reason }),
   });
+  const overloaded = (): boolean => {
+    if (account.full) registry.counter("weft_overload_refused_total").inc();
+    return account.full;
+  };
   const log = (error: ProxyError, where: string): void => {
     if (limited.admit(error.code)) logger.warn(error.detail, { code: error.code, at: where });
   };
@@ -93,7 +99,12 @@ function compose(bootstrap: ProxyBootstrap): { start(): Promise<void>; shutdown:
       onConnection: (carrier, change) => registry.gauge("weft_upstream_open_connections", [carrier]).inc(change),
       onHandshake: (outcome) => registry.counter("weft_tls_handshakes_total", ["outbound", outcome]).inc(),
     },
-    outbound: { random, nowMs: wiring.nowMs, log: (error, x) => log(error, `outbound ${x.request.method} ${x.request.authority}`) },
+    outbound: {
+      random,
+      nowMs: wiring.nowMs,
+      overloaded,
+      log: (error, x) => log(error, `outbound ${x.request.method} ${x.request.authority}`),
+    },
   });
   const outbound = bootstrap.outbound.map(
     (o) => new OutboundListener(o, { wiring, deadlines, services, registry, random, identity: () => identity.current(), log }),
@@ -103,7 +114,16 @@ function compose(bootstrap: ProxyBootstrap): { start(): Promise<void>; shutdown:
     ({ port, appPort }) =>
       new InboundListener(
         { podAddress: bootstrap.podAddress, port, appAddress: bootstrap.appAddress, appPort },
-        { wiring, deadlines, registry, identity: () => identity.current(), workload: () => documents.workload(), draining: () => draining, log },
+        {
+          wiring,
+          deadlines,
+          registry,
+          identity: () => identity.current(),
+          workload: () => documents.workload(),
+          draining: () => draining,
+          overloaded,
+          log,
+        },
       ),
   );
   const drain = (): void => {
@@ -113,7 +133,8 @@ function compose(bootstrap: ProxyBootstrap): { start(): Promise<void>; shutdown:
     for (const l of inbound) l.drain();
   };
   documents.onTrust((trust) => {
-    if (!identity.setRoots(trust.roots)) logger.error("the trust document has no readable root; the old bundle stays", { code: "WEFT_BAD_DOCUMENT" });
+    if (!identity.setRoots(trust.roots))
+      logger.error("the trust document has no readable root; the old bundle stays", { code: "WEFT_BAD_DOCUMENT" });
   });
   documents.onWorkload((w) => {
     if (w.deleting) drain();
@@ -162,7 +183,9 @@ function compose(bootstrap: ProxyBootstrap): { start(): Promise<void>; shutdown:
       discovery.close();
     });
     for (const l of outbound) await l.listen();
-    shutdown.add("outbound", 500, () => outbound.forEach((l) => l.close()));
+    shutdown.add("outbound", 500, () => {
+      for (const l of outbound) l.close();
+    });
     await until(() => identity.current() !== null && documents.workload() !== null, clock);
     await openInbound();
     shutdown.add("inbound", DRAIN_MS + 500, async () => {
@@ -180,7 +203,8 @@ async function renew(bootstrap: ProxyBootstrap, identity: IdentityStore, clock: 
   try {
     const fetched = await fetchIdentity({
       address: bootstrap.controlPlane.address,
-      bundlePem: identity.current()?.rootsPem ?? (await readFile(bootstrap.controlPlane.bundlePath, "utf8")),
+      // Both: a proxy that was down over a root rotation holds old roots, a running one newer than it was born with.
+      bundlePem: `${await readFile(bootstrap.controlPlane.bundlePath, "utf8")}\n${identity.current()?.rootsPem ?? ""}`,
       trustDomain: bootstrap.trustDomain,
       token: await readFile(bootstrap.tokenPath, "utf8"),
       clock,
@@ -216,7 +240,10 @@ function describe(bootstrap: ProxyBootstrap, identity: IdentityStore, documents:
   return {
     version: VERSION,
     workload: bootstrap.workload,
-    identity: now === null ? null : { spiffeId: now.spiffeId, version: now.version, notAfter: new Date(now.notAfterMs).toISOString(), bundle: now.bundleVersion },
+    identity:
+      now === null
+        ? null
+        : { spiffeId: now.spiffeId, version: now.version, notAfter: new Date(now.notAfterMs).toISOString(), bundle: now.bundleVersion },
     documents: documents.describe(),
     services: services.describe(),
   };

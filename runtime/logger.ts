@@ -26,7 +26,8 @@ export function createLogger(write: (line: string) => void, clock: Clock, level:
     if (RANK[at] > RANK[logger.level]) return;
     const line: Record<string, unknown> = { time: new Date(clock.wallMs()).toISOString(), level: at, message };
     for (const [name, value] of [...Object.entries(bound), ...Object.entries(fields)]) {
-      if (value !== undefined) line[name] = typeof value === "string" && value.length > VALUE_CHARS_MAX ? `${value.slice(0, VALUE_CHARS_MAX)}…` : value;
+      if (value !== undefined)
+        line[name] = typeof value === "string" && value.length > VALUE_CHARS_MAX ? `${value.slice(0, VALUE_CHARS_MAX)}…` : value;
     }
     write(`${JSON.stringify(line)}\n`);
   };

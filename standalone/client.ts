@@ -106,12 +106,12 @@ export class StandaloneSource implements Source {
     const request = http.request({ socketPath: controlSocket(this.state), path: "/v1/watch", agent: false }, (response) => {
       if (response.statusCode !== 200) return lose();
       const reader = new WatchReader({
-        onSync: (objects) => {
+        onSync: (objects, revision) => {
           if (lost || this.closed) return;
           this.retryMs = RETRY_FIRST_MS;
           if (!this.connected) events.onConnected(true);
           this.connected = true;
-          events.onSync(objects);
+          events.onSync(objects, revision);
         },
         onChange: (change) => {
           if (!lost && !this.closed) events.onChange(change);
@@ -175,7 +175,7 @@ export class WatchReader {
         this.pending?.push(object);
         return true;
       case "sync":
-        this.events.onSync(this.pending ?? []);
+        this.events.onSync(this.pending ?? [], typeof value["revision"] === "string" ? value["revision"] : undefined);
         this.pending = null;
         return true;
       case "applied":

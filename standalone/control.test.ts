@@ -49,7 +49,7 @@ describe("the control socket", () => {
     const seen: unknown[] = [];
     const source = new StandaloneSource(state, clock);
     source.start({
-      onSync: (objects) => seen.push(["sync", ...objects.map((o) => o.metadata.name)]),
+      onSync: (objects, revision) => seen.push(["sync", revision, ...objects.map((o) => o.metadata.name)]),
       onChange: (change) => seen.push([change.type, change.object.metadata.name]),
       onConnected: (connected) => seen.push(connected),
     });
@@ -62,7 +62,7 @@ describe("the control socket", () => {
     await listen();
     await until("synced again", () => seen.length === 7);
     source.close();
-    assert.deepEqual(seen, [true, ["sync", "a"], ["applied", "b"], ["deleted", "a"], false, true, ["sync", "b"]]);
+    assert.deepEqual(seen, [true, ["sync", "1", "a"], ["applied", "b"], ["deleted", "a"], false, true, ["sync", "3", "b"]]);
   });
 
   it("takes statuses of objects that are there", async () => {
@@ -109,18 +109,21 @@ describe("the control socket", () => {
 
 describe("the watch stream", () => {
   const wire = Buffer.from(
-    `${[{ type: "begin" }, { type: "object", object: object("ä") }, { type: "sync" }, { type: "later" }, { type: "deleted", object: object("b") }].map((l) => JSON.stringify(l)).join("\n")}\n`,
+    `${[{ type: "begin" }, { type: "object", object: object("ä") }, { type: "sync", revision: "7" }, { type: "later" }, { type: "deleted", object: object("b") }].map((l) => JSON.stringify(l)).join("\n")}\n`,
   );
   const read = (chunks: readonly Buffer[]): unknown[] => {
     const seen: unknown[] = [];
-    const reader = new WatchReader({ onSync: (o) => seen.push(o.map((x) => x.metadata.name)), onChange: (c) => seen.push(c.type) });
+    const reader = new WatchReader({
+      onSync: (o, revision) => seen.push([revision, ...o.map((x) => x.metadata.name)]),
+      onChange: (c) => seen.push(c.type),
+    });
     for (const chunk of chunks) seen.push(...(reader.receive(chunk) ? [] : ["broken"]));
     return seen;
   };
 
   it("reads the same wherever the socket splits it", () => {
     for (let at = 0; at <= wire.length; at++)
-      assert.deepEqual(read([wire.subarray(0, at), wire.subarray(at)]), [["ä"], "deleted"], `split at ${at}`);
+      assert.deepEqual(read([wire.subarray(0, at), wire.subarray(at)]), [["7", "ä"], "deleted"], `split at ${at}`);
   });
 
   it("is given up when it is not ours or has a line without end", () => {

@@ -106,12 +106,12 @@ export class ControlServer {
     throw new Refusal(404, `no such resource: ${request.method} ${url.pathname}`);
   }
 
-  /** All objects, a `sync` line, then every change; one JSON object a line. */
+  /** All objects, a `sync` line with the store's revision, then every change; one JSON object a line. */
   private watch(response: ServerResponse): void {
     response.writeHead(200, { "content-type": "application/x-ndjson" });
     this.send(response, `${JSON.stringify({ type: "begin" })}\n`);
     for (const object of this.store.list()) this.send(response, `${JSON.stringify({ type: "object", object })}\n`);
-    this.send(response, `${JSON.stringify({ type: "sync" })}\n`);
+    this.send(response, `${JSON.stringify({ type: "sync", revision: this.store.revision })}\n`);
     this.watchers.add(response);
     response.once("close", () => this.watchers.delete(response));
   }

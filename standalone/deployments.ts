@@ -64,9 +64,18 @@ function index(name: string): number {
   return Number(name.slice(name.lastIndexOf("-") + 1));
 }
 
+/** Hashes of templates: asked for at every change of anything. */
+const hashes = new WeakMap<object, string>();
+
 /** Tells templates apart: a pod carries the hash of the one it was made from. */
 export function templateHash(deployment: Deployment): string {
-  return createHash("sha256").update(canonical(deployment.spec.template)).digest("hex").slice(0, 10);
+  const { template } = deployment.spec;
+  let hash = hashes.get(template);
+  if (hash === undefined) {
+    hash = createHash("sha256").update(canonical(template)).digest("hex").slice(0, 10);
+    hashes.set(template, hash);
+  }
+  return hash;
 }
 
 export function podFromTemplate(deployment: Deployment, name: string, hash: string): Pod {

@@ -14,20 +14,23 @@ export function hints(
     const at = manifests.locate("TrafficPolicy", namespace, name, field);
     return at === null ? options.folder : `${at.file}:${at.line}`;
   };
-  for (const policy of policies) {
+  const routed = policies.flatMap((policy) => {
     const { routes } = (isObject(policy.spec) ? policy.spec : {}) as { routes?: unknown };
-    if (!Array.isArray(routes)) continue;
+    if (!Array.isArray(routes) || routes.length === 0) return [];
     const split = routes.findIndex((r) => isObject(r) && Array.isArray(r["backendRefs"]) && r["backendRefs"].length > 1);
     const { name, namespace = "default" } = policy.metadata;
-    if (split >= 0)
-      lines.push(
-        `  change the split        edit the weights at ${place(name, namespace, `spec.routes[${split}].backendRefs`)} and save: it is in force at once`,
-      );
-    if (routes.length > 0) {
-      const at = place(name, namespace, `spec.routes[${Math.max(0, split)}]`);
-      lines.push(`  inject a fault          add \`faults: {abort: {status: 503, fraction: {numerator: 10}}}\` to the route at ${at}`);
-      break;
+    return [{ name, namespace, split }];
+  });
+  // One with a split, wherever it is, shows more than the first.
+  const chosen = routed.find(({ split }) => split >= 0) ?? routed[0];
+  if (chosen !== undefined) {
+    const { name, namespace, split } = chosen;
+    if (split >= 0) {
+      const at = place(name, namespace, `spec.routes[${split}].backendRefs`);
+      lines.push(`  change the split        edit the weights at ${at} and save: it is in force at once`);
     }
+    const at = place(name, namespace, `spec.routes[${Math.max(0, split)}]`);
+    lines.push(`  inject a fault          add \`faults: {abort: {status: 503, fraction: {numerator: 10}}}\` to the route at ${at}`);
   }
   const state = ` --state ${options.state}`;
   lines.push(`  stop the operator       weft stop operator${state}   (requests go on; \`weft start operator${state}\` brings it back)`);

@@ -41,8 +41,9 @@ export class KeptProcess {
     this.events = events;
   }
 
+  /** A program that cannot be started is not running, not even until that is known. */
   get running(): boolean {
-    return this.child !== null;
+    return this.child?.pid !== undefined;
   }
 
   get pid(): number | null {

@@ -1,4 +1,4 @@
-import { nearest } from "./nearest.ts";
+import { nearest } from "#api/resources/schema-walk.ts";
 
 export interface KindInfo {
   readonly kind: string;

@@ -12,6 +12,7 @@ import { LogFile } from "./log-file.ts";
 import { isTcp, reachablePort } from "./ports.ts";
 import { accepts, answersOk, Probe } from "./probe.ts";
 import { findProgram, type Programs } from "./programs.ts";
+import type { Position } from "./yaml-file.ts";
 
 /** After so long an app that does not listen is reported, milliseconds. */
 const NOT_LISTENING_MS = 10_000;
@@ -46,6 +47,14 @@ export interface PodDependencies {
   readonly report: Report;
   /** Readiness, addresses or restarts changed. */
   readonly onChange: () => void;
+  /** Where a field of the pod, such as "spec.containers[0]", stands in the manifests. */
+  readonly locate: (field: string) => FieldPlace;
+}
+
+/** A field as the user wrote it: with its path in the object of the file, which may be a Deployment. */
+export interface FieldPlace extends Position {
+  readonly file: string;
+  readonly path: string;
 }
 
 export type Part = "pod" | "app" | "proxy";
@@ -61,7 +70,8 @@ export class PodProcesses {
   private readonly appLog: LogFile;
   private readonly proxyProbe: Probe;
   private readonly appProbe: Probe;
-  private readonly startedMs: number;
+  /** Made, or no longer ready, since this moment; monotonic. */
+  private unreadySinceMs: number;
   private readonly held = new Set<"app" | "proxy">();
   private cancelWarning: (() => void) | null = null;
   private appsStarted = false;
@@ -72,7 +82,7 @@ export class PodProcesses {
     this.options = options;
     this.deps = deps;
     this.name = podKey(options.pod);
-    this.startedMs = deps.clock.monotonicMs();
+    this.unreadySinceMs = deps.clock.monotonicMs();
     fs.mkdirSync(path.join(options.folder, "state"), { recursive: true, mode: 0o700 });
     fs.mkdirSync(options.logFolder, { recursive: true, mode: 0o700 });
     const logPath = (part: string): string => path.join(options.logFolder, `${options.pod.metadata.name}.${part}.log`);
@@ -141,12 +151,12 @@ export class PodProcesses {
     return { reason: "AppNotListening", message: `nothing listens on ${this.options.appAddress}, port ${this.tcpPorts.join(", ")}` };
   }
 
-  /** Holds a part down: not ready at once, stopped after `drainMs`. */
-  async hold(part: Part, drainMs: number): Promise<void> {
+  /** Holds a part down: not ready at once, stopped once `drained` resolves. */
+  async hold(part: Part, drained: () => Promise<void>): Promise<void> {
     if (part !== "proxy") this.held.add("app");
     if (part !== "app") this.held.add("proxy");
     this.changed();
-    await this.wait(drainMs);
+    await drained();
     if (this.held.has("app")) await this.stopApps();
     if (this.held.has("proxy")) {
       this.proxyProbe.stop();
@@ -164,11 +174,11 @@ export class PodProcesses {
     this.changed();
   }
 
-  /** Not ready, `drainMs` for callers to hear of it, then the app and last the sidecar. */
-  async terminate(drainMs: number): Promise<void> {
+  /** Not ready; once `drained` resolves, because callers have heard of it, the app is stopped and last the sidecar. */
+  async terminate(drained: () => Promise<void>): Promise<void> {
     this.leaving = true;
     this.changed();
-    await this.wait(drainMs);
+    await drained();
     await this.stopApps();
     this.proxyProbe.stop();
     await this.proxy.stop(PROXY_GRACE_MS);
@@ -232,7 +242,16 @@ export class PodProcesses {
     if (silent.length === 0 || !this.appsUp || this.leaving) return;
     const message = `pod ${this.name}: the app runs but does not listen on ${silent.map((p) => `${this.options.appAddress}:${p}`).join(", ")}`;
     const remedy = "make it listen on the address in HOST and the port in PORT (the first containerPort)";
-    this.deps.report({ type: "warning", code: "WEFT_APP_NOT_LISTENING", message, remedy });
+    const place = this.deps.locate(this.fieldOfPort(silent[0]!));
+    this.deps.report({ type: "problem", problem: { severity: "warning", ...place, code: "WEFT_APP_NOT_LISTENING", message, remedy } });
+  }
+
+  private fieldOfPort(port: number): string {
+    for (const [i, { ports = [] }] of this.options.pod.spec.containers.entries()) {
+      const j = ports.findIndex((p) => isTcp(p) && reachablePort(p.containerPort) === port);
+      if (j >= 0) return `spec.containers[${i}].ports[${j}].containerPort`;
+    }
+    return "spec.containers";
   }
 
   private async stopApps(): Promise<void> {
@@ -253,15 +272,12 @@ export class PodProcesses {
 
   private changed(): void {
     const { ready } = this;
-    if (ready && !this.wasReady)
-      this.deps.report({ type: "pod-ready", pod: this.name, afterMs: this.deps.clock.monotonicMs() - this.startedMs });
+    const now = this.deps.clock.monotonicMs();
+    if (ready && !this.wasReady) this.deps.report({ type: "pod-ready", pod: this.name, afterMs: now - this.unreadySinceMs });
+    if (!ready && this.wasReady) this.unreadySinceMs = now;
     if (!ready && this.wasReady && !this.leaving) this.deps.report({ type: "pod-not-ready", pod: this.name, why: this.state.message });
     this.wasReady = ready;
     this.deps.onChange();
-  }
-
-  private wait(ms: number): Promise<void> {
-    return new Promise((resolve) => void this.deps.clock.after(ms, resolve));
   }
 
   private close(): void {

@@ -23,7 +23,15 @@ export interface ProgramFiles {
 }
 
 /** `node:ffi` is experimental in the pinned Node; its warning is no news to the user. */
-export const NODE_FLAGS = ["--disable-warning=ExperimentalWarning"] as const;
+export const NODE_FLAGS: readonly string[] = ["--disable-warning=ExperimentalWarning"];
+/** Of sidecars besides. Each flag here was measured: memory gained, and no CPU per request lost. */
+export const PROXY_NODE_FLAGS: readonly string[] = [];
+/**
+ * Of sidecars. glibc gives each thread an arena of its own and hands freed memory of one to no other; two are enough for
+ * a process whose work is done by one thread.
+ */
+const PROXY_ENVIRONMENT = { MALLOC_ARENA_MAX: "2" } as const;
+
 export function programs(files: ProgramFiles, runId: string, runnerPid: number, path: string): Programs {
   const own = { PATH: path, WEFT_RUN_ID: runId, WEFT_PARENT_PID: String(runnerPid) };
   return {
@@ -35,8 +43,8 @@ export function programs(files: ProgramFiles, runId: string, runnerPid: number, 
     }),
     proxy: (bootstrapPath) => ({
       file: files.node,
-      args: [...NODE_FLAGS, files.proxy, "proxy", "--bootstrap", bootstrapPath],
-      env: own,
+      args: [...NODE_FLAGS, ...PROXY_NODE_FLAGS, files.proxy, "proxy", "--bootstrap", bootstrapPath],
+      env: { ...own, ...PROXY_ENVIRONMENT },
       cwd: files.cwd,
     }),
     app: (file, argv, env, cwd) => {

@@ -75,7 +75,7 @@ export async function runFolder(options: RunOptions, terminal: Terminal, clock: 
   const bundlePath = path.join(state, "operator", "bundle.pem");
   const supervisor = new Supervisor(
     { state, socketFolder, root: options.folder, inherited: options.inherited, logLevel: options.logLevel, bundlePath },
-    { clock, store, pool, tokens, programs: processes, report },
+    { clock, store, pool, tokens, programs: processes, report, locate: (...field) => manifests.locate(...field) },
   );
   const operator = new OperatorProcess(state, pool.operator, processes, clock, report);
   const scraper = new Scraper(clock, () => supervisor.pods());

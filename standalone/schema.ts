@@ -1,5 +1,5 @@
 import type { ErrorCode } from "#api/errors.ts";
-import { nearest } from "./nearest.ts";
+import { nearest } from "#api/resources/schema-walk.ts";
 
 /** What a field may hold. Fields that standalone mode does not use are known by name only (`any`). */
 export type Shape =

@@ -10,7 +10,7 @@ const TELLING = new Set(["Accepted", "ResolvedRefs"]);
 
 /** Tells the user of each condition that says no, once, with the place in the file that it is about. */
 export class StatusWatch {
-  private readonly told = new Map<string, string>();
+  private readonly told = new Map<string, { readonly uid: string | undefined; readonly words: string }>();
   private readonly folder: ManifestFolder;
   private readonly lookUp: (ref: ObjectRef) => KubeObject | undefined;
   private readonly report: Report;
@@ -28,8 +28,11 @@ export class StatusWatch {
       if (!TELLING.has(type)) continue;
       const key = `${keyOf(ref.kind, ref.namespace, ref.name)}|${type}`;
       const words = value === "False" ? `${reason}: ${message}` : "";
-      if ((this.told.get(key) ?? "") === words) continue;
-      this.told.set(key, words);
+      // An object that was deleted and written anew is told of again.
+      const before = this.told.get(key);
+      const known = before?.uid === object.metadata.uid ? before?.words : "";
+      if (known === words) continue;
+      this.told.set(key, { uid: object.metadata.uid, words });
       // What is wrong with the object by itself was told when its file was read.
       if (words === "" || (type === "Accepted" && validate(object).length > 0)) continue;
       const path = /(?:^|[\s`"'(])(spec(?:\.[A-Za-z0-9_]+|\[\d+\])+)/.exec(message)?.[1] ?? "";

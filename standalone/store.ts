@@ -1,14 +1,15 @@
 import type { Clock } from "#api/clock.ts";
 import type { KubeObject } from "#api/resources/kube.ts";
 import type { Change, ObjectRef } from "#api/store.ts";
-import { byteOrder, canonical, keyOf, objectKey } from "./keys.ts";
+import { byteOrder, keyOf, objectKey, sameValue } from "./keys.ts";
 
 /**
  * The objects of a run, as an API server keeps them: uid, one growing resourceVersion, generation that counts
  * changes of what the user wrote, creationTimestamp in whole seconds. Applying what is already there is no change.
  */
 export class ObjectStore {
-  private readonly objects = new Map<string, KubeObject>();
+  /** By kind, then by `keyOf`. */
+  private readonly kinds = new Map<string, Map<string, KubeObject>>();
   private readonly listeners = new Set<(change: Change) => void>();
   private version = 0;
   private readonly clock: Clock;
@@ -19,14 +20,19 @@ export class ObjectStore {
     this.newUid = newUid;
   }
 
+  /** The newest resourceVersion that was given out, of a deletion too; "0" at first. */
+  get revision(): string {
+    return String(this.version);
+  }
+
   get(kind: string, namespace: string, name: string): KubeObject | undefined {
-    return this.objects.get(keyOf(kind, namespace, name));
+    return this.kinds.get(kind)?.get(keyOf(kind, namespace, name));
   }
 
   /** Sorted by kind, namespace and name. */
   list(kind?: string): KubeObject[] {
-    const all = [...this.objects].filter(([, o]) => kind === undefined || o.kind === kind);
-    return all.sort(([a], [b]) => byteOrder(a, b)).map(([, o]) => o);
+    if (kind === undefined) return [...this.kinds.keys()].sort().flatMap((each) => this.list(each));
+    return [...(this.kinds.get(kind) ?? [])].sort(([a], [b]) => byteOrder(a, b)).map(([, o]) => o);
   }
 
   /** Everything after what `list` says now; the returned function ends it. */
@@ -37,23 +43,23 @@ export class ObjectStore {
 
   /** Creates or updates. Status and deletionTimestamp are not touched: `setStatus` and `markDeleting` do that. */
   apply(object: KubeObject): KubeObject {
-    const before = this.objects.get(objectKey(object));
-    const meaning = canonical(withoutBookkeeping(object));
+    const before = this.kinds.get(object.kind)?.get(objectKey(object));
     if (before === undefined) {
       const created = { uid: this.newUid(), generation: 1, creationTimestamp: this.now() };
       return this.keep({ ...object, metadata: { ...object.metadata, ...created } });
     }
     const old = withoutBookkeeping(before);
-    if (canonical(old) === meaning) return before;
+    const now = withoutBookkeeping(object);
+    if (sameValue(old, now)) return before;
     const { metadata: _m, ...specBefore } = old;
-    const { metadata: _n, ...specAfter } = withoutBookkeeping(object);
+    const { metadata: _n, ...specAfter } = now;
     const { uid, generation = 1, creationTimestamp, deletionTimestamp } = before.metadata;
     const metadata = {
       ...object.metadata,
       ...(uid === undefined ? {} : { uid }),
       ...(creationTimestamp === undefined ? {} : { creationTimestamp }),
       ...(deletionTimestamp === undefined ? {} : { deletionTimestamp }),
-      generation: canonical(specBefore) === canonical(specAfter) ? generation : generation + 1,
+      generation: sameValue(specBefore, specAfter) ? generation : generation + 1,
     };
     return this.keep({ ...object, metadata, ...(before.status === undefined ? {} : { status: before.status }) });
   }
@@ -62,7 +68,7 @@ export class ObjectStore {
   setStatus(ref: Pick<ObjectRef, "kind" | "namespace" | "name"> & { readonly uid?: string }, status: unknown): boolean {
     const before = this.get(ref.kind, ref.namespace, ref.name);
     if (before === undefined || (ref.uid !== undefined && ref.uid !== before.metadata.uid)) return false;
-    if (canonical(before.status) !== canonical(status)) this.keep({ ...before, status });
+    if (!sameValue(before.status, status)) this.keep({ ...before, status });
     return true;
   }
 
@@ -73,10 +79,9 @@ export class ObjectStore {
   }
 
   remove(kind: string, namespace: string, name: string): void {
-    const key = keyOf(kind, namespace, name);
-    const before = this.objects.get(key);
+    const before = this.get(kind, namespace, name);
     if (before === undefined) return;
-    this.objects.delete(key);
+    this.kinds.get(kind)?.delete(keyOf(kind, namespace, name));
     this.version++;
     this.tell({ type: "deleted", object: { ...before, metadata: { ...before.metadata, resourceVersion: String(this.version) } } });
   }
@@ -84,7 +89,9 @@ export class ObjectStore {
   private keep(object: KubeObject): KubeObject {
     this.version++;
     const kept = { ...object, metadata: { ...object.metadata, resourceVersion: String(this.version) } };
-    this.objects.set(objectKey(kept), kept);
+    let ofKind = this.kinds.get(kept.kind);
+    if (ofKind === undefined) this.kinds.set(kept.kind, (ofKind = new Map()));
+    ofKind.set(objectKey(kept), kept);
     this.tell({ type: "applied", object: kept });
     return kept;
   }

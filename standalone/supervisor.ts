@@ -5,20 +5,20 @@ import { PORTS } from "#api/ports.ts";
 import type { Deployment, EndpointSlice, KubeObject, Pod, Service } from "#api/resources/kube.ts";
 import { isTrustDomain } from "#api/spiffe.ts";
 import type { AddressPool } from "./addresses.ts";
+import { Admission } from "./admission.ts";
 import { nextSteps, podFromTemplate, templateHash } from "./deployments.ts";
+import { drained, pendingSubscribers } from "./drain.ts";
 import type { Upstream } from "./environment.ts";
 import type { Report } from "./events.ts";
+import type { ManifestFolder } from "./folder.ts";
 import { byteOrder, canonical, podKey } from "./keys.ts";
 import { upstreamNames } from "./manifests.ts";
-import { type Part, PodProcesses } from "./pod.ts";
-import { withReachablePorts, withReachableTargets } from "./ports.ts";
+import { type FieldPlace, type Part, PodProcesses } from "./pod.ts";
+import { withReachablePorts } from "./ports.ts";
 import type { Programs } from "./programs.ts";
 import { MANAGED_BY, MANAGED_BY_LABEL, slicesFor } from "./slices.ts";
 import type { ObjectStore } from "./store.ts";
 import type { TokenBook } from "./tokens.ts";
-
-/** How long a pod that leaves stays up after callers were told, milliseconds. */
-const DRAIN_MS = 1000;
 
 export interface SupervisorOptions {
   readonly state: string;
@@ -38,7 +38,12 @@ export interface SupervisorDependencies {
   readonly tokens: TokenBook;
   readonly programs: Programs;
   readonly report: Report;
+  /** Where a field of an object stands; null: it is of no file. */
+  readonly locate: ManifestFolder["locate"];
 }
+
+/** Kinds on which it depends what runs, and where: statuses of policies come by the hundred and move nothing. */
+const MOVING = new Set(["Pod", "Deployment", "Service", "EndpointSlice"]);
 
 interface Entry {
   readonly processes: PodProcesses;
@@ -51,7 +56,8 @@ interface Entry {
 /** Makes what runs equal to what the store says, after every change of it; level-based. */
 export class Supervisor {
   private readonly entries = new Map<string, Entry>();
-  private barePods = new Map<string, Pod>();
+  /** Pods that the folder names, with a text that tells them from what they said before. */
+  private barePods = new Map<string, { readonly pod: Pod; readonly hash: string }>();
   private scheduled = false;
   private ended = false;
   private launched = false;
@@ -60,11 +66,15 @@ export class Supervisor {
   private fixedTrustDomain: string | null = null;
   private readonly options: SupervisorOptions;
   private readonly deps: SupervisorDependencies;
+  private readonly admission: Admission;
 
   constructor(options: SupervisorOptions, deps: SupervisorDependencies) {
     this.options = options;
     this.deps = deps;
-    deps.store.subscribe(() => this.schedule());
+    this.admission = new Admission(deps.store, deps.pool);
+    deps.store.subscribe(({ object }) => {
+      if (MOVING.has(object.kind)) this.schedule();
+    });
   }
 
   /**
@@ -78,28 +88,19 @@ export class Supervisor {
 
   /** Replaces everything that the folder says. Returns how many objects changed. */
   setManifests(objects: readonly KubeObject[]): number {
-    const { store } = this.deps;
-    let changed = 0;
-    const unsubscribe = store.subscribe(() => changed++);
-    const pods = new Map<string, Pod>();
-    const wanted = new Set<string>();
+    const isPod = (object: KubeObject): boolean => object.kind === "Pod";
+    return this.admission.take(objects.filter((object) => !isPod(object))) + this.setPods(objects.filter(isPod) as Pod[]);
+  }
+
+  /** Returns how many pods came, went or changed. */
+  private setPods(objects: readonly Pod[]): number {
+    const pods = new Map<string, { pod: Pod; hash: string }>();
     for (const object of objects) {
-      if (object.kind === "Pod") {
-        pods.set(podKey(object), withReachablePorts(object as Pod));
-        continue;
-      }
-      wanted.add(`${object.kind}|${podKey(object)}`);
-      store.apply(object.kind === "Service" ? this.admitService(object as Service) : object);
+      const pod = withReachablePorts(object);
+      pods.set(podKey(pod), { pod, hash: canonical(pod) });
     }
-    for (const object of store.list()) {
-      const generated = object.metadata.labels?.[MANAGED_BY_LABEL] === MANAGED_BY;
-      if (object.kind === "Pod" || generated || wanted.has(`${object.kind}|${podKey(object)}`)) continue;
-      const { clusterIP } = (object as Service).spec ?? {};
-      if (object.kind === "Service" && clusterIP !== undefined && clusterIP !== "None") this.deps.pool.giveBack(clusterIP);
-      store.remove(object.kind, object.metadata.namespace ?? "", object.metadata.name);
-    }
-    unsubscribe();
-    for (const [key, pod] of pods) if (canonical(this.barePods.get(key)) !== canonical(pod)) changed++;
+    let changed = 0;
+    for (const [key, { hash }] of pods) if (this.barePods.get(key)?.hash !== hash) changed++;
     for (const key of this.barePods.keys()) if (!pods.has(key)) changed++;
     this.barePods = pods;
     this.schedule();
@@ -117,7 +118,7 @@ export class Supervisor {
   }
 
   async hold(pod: PodProcesses, part: Part): Promise<void> {
-    await pod.hold(part, part === "proxy" ? 0 : DRAIN_MS);
+    await pod.hold(part, () => (part === "proxy" ? Promise.resolve() : this.drained()));
   }
 
   /** Ends every process; what does not end by itself is killed after `graceMs`. */
@@ -129,6 +130,10 @@ export class Supervisor {
   killAll(): void {
     this.ended = true;
     for (const pod of this.pods()) pod.kill();
+  }
+
+  private drained(): Promise<void> {
+    return drained(this.deps.clock, () => pendingSubscribers(this.deps.pool.operator));
   }
 
   private schedule(): void {
@@ -183,9 +188,8 @@ export class Supervisor {
   }
 
   private reconcileBarePods(): void {
-    for (const [key, pod] of this.barePods) {
+    for (const [key, { pod, hash }] of this.barePods) {
       const entry = this.entries.get(key);
-      const hash = canonical(pod);
       if (entry === undefined) this.createPod(pod, "", hash);
       // A changed pod is made anew under its name, once the old one has left.
       else if (entry.owner === "" && entry.hash !== hash) this.removePod(key);
@@ -229,11 +233,27 @@ export class Supervisor {
         inherited: this.options.inherited,
         logLevel: this.options.logLevel,
       },
-      { clock, programs, report, onChange: () => this.writePodStatus(`${namespace}/${name}`) },
+      {
+        clock,
+        programs,
+        report,
+        onChange: () => this.writePodStatus(`${namespace}/${name}`),
+        locate: (field) => this.locate(namespace, name, owner, field),
+      },
     );
     this.entries.set(`${namespace}/${name}`, { processes, owner, hash, addresses });
     this.writePodStatus(`${namespace}/${name}`);
     if (this.launched) processes.start();
+  }
+
+  /** A pod of a Deployment stands in that one's template. */
+  private locate(namespace: string, name: string, owner: string, field: string): FieldPlace {
+    const isOwn = owner === "";
+    const kind = isOwn ? "Pod" : "Deployment";
+    const object = isOwn ? name : owner.slice(owner.indexOf("/") + 1);
+    const path = isOwn ? field : `spec.template.${field}`;
+    const at = this.deps.locate(kind, namespace, object, path) ?? { file: `${kind} ${namespace}/${object}`, line: 1, column: 1 };
+    return { ...at, path };
   }
 
   private removePod(key: string): void {
@@ -242,13 +262,15 @@ export class Supervisor {
     const { name, namespace = "default", uid = "" } = entry.processes.options.pod.metadata;
     if (this.deps.store.get("Pod", namespace, name)?.metadata.deletionTimestamp !== undefined) return;
     this.deps.store.markDeleting("Pod", namespace, name);
-    void entry.processes.terminate(DRAIN_MS).then(() => {
-      this.entries.delete(key);
-      this.deps.tokens.revokePod(uid);
-      for (const address of entry.addresses) this.deps.pool.giveBack(address);
-      this.deps.store.remove("Pod", namespace, name);
-      if (!this.ended) this.deps.report({ type: "pod-removed", pod: key });
-    });
+    void entry.processes
+      .terminate(() => this.drained())
+      .then(() => {
+        this.entries.delete(key);
+        this.deps.tokens.revokePod(uid);
+        for (const address of entry.addresses) this.deps.pool.giveBack(address);
+        this.deps.store.remove("Pod", namespace, name);
+        if (!this.ended) this.deps.report({ type: "pod-removed", pod: key });
+      });
   }
 
   private upstreamServices(pod: Pod): readonly Service[] {
@@ -300,17 +322,6 @@ export class Supervisor {
         store.remove("EndpointSlice", slice.metadata.namespace ?? "", slice.metadata.name);
     }
     for (const slice of wanted.values()) store.apply(slice);
-  }
-
-  /** ClusterIPs are of this run: what the manifest says belongs to a cluster. Headless stays headless. */
-  private admitService(service: Service): Service {
-    const { spec } = withReachableTargets(service);
-    if (spec.clusterIP === "None" || spec.type === "ExternalName") return { ...service, spec };
-    const before = this.deps.store.get("Service", service.metadata.namespace ?? "default", service.metadata.name) as Service | undefined;
-    const held = before?.spec.clusterIP;
-    const clusterIP = held !== undefined && held !== "None" ? held : this.deps.pool.take();
-    const { clusterIP: _, ...rest } = spec;
-    return { ...service, spec: clusterIP === null ? rest : { ...rest, clusterIP } };
   }
 
   private currentTrustDomain(): string {

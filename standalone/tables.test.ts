@@ -10,7 +10,6 @@ import { nextSteps, type OwnedPod } from "./deployments.ts";
 import { containerEnvironment, expand } from "./environment.ts";
 import { acquire } from "./lock.ts";
 import { LogFile } from "./log-file.ts";
-import { nearest } from "./nearest.ts";
 import { withReachablePorts, withReachableTargets } from "./ports.ts";
 import { slicesFor } from "./slices.ts";
 import { ObjectStore } from "./store.ts";
@@ -288,13 +287,6 @@ describe("small rules", () => {
     assert.deepEqual(
       [0, 0, 0, 0, 0, 0, 0, 9999, 10_000].map((up) => backoff.afterLifeOf(up)),
       [250, 500, 1000, 2000, 4000, 8000, 10_000, 10_000, 250],
-    );
-  });
-
-  it("name the nearest word, or none", () => {
-    assert.deepEqual(
-      ["comand", "Comand", "x", "commandcommandcommand"].map((w) => nearest(w, ["command", "args"])),
-      ["command", "command", null, null],
     );
   });
 

@@ -80,7 +80,10 @@ describe.each<[string, () => Picker]>([
       counts.set(name, (counts.get(name) ?? 0) + 1);
     }
     // Equal costs leave the first of the two drawn, which is uniform.
-    assert.ok([...counts.values()].every((n) => Math.abs(n - 1000) < 150), JSON.stringify([...counts]));
+    assert.ok(
+      [...counts.values()].every((n) => Math.abs(n - 1000) < 150),
+      JSON.stringify([...counts]),
+    );
   });
 });
 

@@ -24,10 +24,15 @@ import {
 } from "./testdata/wire.ts";
 
 let stateDir: string;
+const stores: DocumentStore[] = [];
 beforeEach(() => {
   stateDir = mkdtempSync(join(tmpdir(), "weft-control-"));
 });
-afterEach(() => rmSync(stateDir, { recursive: true }));
+afterEach(async () => {
+  // A write may be under way.
+  await Promise.all(stores.splice(0).map((store) => store.close()));
+  rmSync(stateDir, { recursive: true });
+});
 
 /** Store and client on a manual clock with a pretended operator. Jitter is always the largest. */
 function rig(options: { stateDir?: string } = {}) {
@@ -46,6 +51,7 @@ function rig(options: { stateDir?: string } = {}) {
     registry,
     onWriteFailed: (error) => failures.push(error),
   });
+  stores.push(documents);
   const identity = {
     held: { bundleVersion: "b1" } as { bundleVersion: string } | null,
     changed: () => {},

@@ -108,6 +108,7 @@ export class DocumentStore {
     this.cancelTick();
     const unwritten = this.cancelWrite !== null || this.writing !== null;
     this.cancelWrite?.();
+    this.cancelWrite = null;
     await this.writing;
     if (unwritten) this.writeNow();
     for (const key of [...this.waiters.keys()]) this.answer(key, undefined);

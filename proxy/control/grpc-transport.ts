@@ -82,7 +82,9 @@ function closedAtOnce(events: DiscoveryStreamEvents, reason: string): DiscoveryS
 function reasonOf(error: unknown): string {
   const connect = ConnectError.from(error);
   const cause = connect.cause;
-  return cause instanceof Error && cause.message !== "" ? `${connect.rawMessage} (${cause.message})` : connect.rawMessage;
+  return cause instanceof Error && !connect.rawMessage.includes(cause.message)
+    ? `${connect.rawMessage} (${cause.message})`
+    : connect.rawMessage;
 }
 
 /** What is to be sent, as the async iterable that connect wants: one reader, in order. */

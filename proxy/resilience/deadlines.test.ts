@@ -10,7 +10,7 @@ describe("the timing wheel", () => {
         const clock = new ManualClock();
         const wheel = new Deadlines(clock);
         const fired: number[][] = delays.map(() => []);
-        delays.forEach((delay, i) => wheel.arm(new Deadline(() => fired[i]?.push(clock.monotonicMs())), delay));
+        for (const [i, delay] of delays.entries()) wheel.arm(new Deadline(() => fired[i]?.push(clock.monotonicMs())), delay);
         clock.advance(45_000);
         delays.forEach((delay, i) => {
           assert.equal(fired[i]?.length, 1);

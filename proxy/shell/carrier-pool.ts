@@ -35,7 +35,9 @@ export function meshTlsOptions(identity: LocalIdentity, expectedId: string, alpn
     checkServerIdentity: (_name, certificate) => {
       const id = spiffeIdOf(certificate.raw);
       if (id === expectedId) return undefined;
-      return Object.assign(new Error(`the peer is ${id ?? "without a valid SPIFFE id"}, expected ${expectedId}`), { code: "WEFT_PEER_IDENTITY" });
+      return Object.assign(new Error(`the peer is ${id ?? "without a valid SPIFFE id"}, expected ${expectedId}`), {
+        code: "WEFT_PEER_IDENTITY",
+      });
     },
   };
 }
@@ -72,7 +74,8 @@ export class CarrierPool {
       this.onCount(1);
     }
     const stream = best.request(events);
-    if (stream === null) return { code: "WEFT_OVERLOADED", detail: `no further stream on the carrier to ${this.target.address}:${this.target.port}` };
+    if (stream === null)
+      return { code: "WEFT_OVERLOADED", detail: `no further stream on the carrier to ${this.target.address}:${this.target.port}` };
     upstream.upstream = best;
     return stream;
   }
@@ -109,6 +112,7 @@ class ClientCarrier implements Upstream {
   private readonly carrier: Carrier;
   private readonly deadline: Deadline;
   private retired = false;
+  private requested = false;
   private socketGone = false;
 
   constructor(pool: CarrierPool, identity: LocalIdentity) {
@@ -158,12 +162,16 @@ class ClientCarrier implements Upstream {
   }
 
   request(events: ClientEvents): ClientStream | null {
-    if (this.established) this.pool.wiring.deadlines.cancel(this.deadline);
+    if (this.established) {
+      this.pool.wiring.deadlines.cancel(this.deadline);
+      // It has carried requests before or carries others: that it breaks now need not be this request's doing.
+      this.reused ||= this.requested;
+    }
+    this.requested = true;
     return this.carrier.http2.request(events);
   }
 
   private idle(): void {
-    this.reused = true;
     if (this.retired) this.carrier.closeWhenIdle();
     else if (this.established) this.pool.wiring.deadlines.arm(this.deadline, this.pool.target.idleTimeoutMs);
   }

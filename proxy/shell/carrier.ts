@@ -89,11 +89,13 @@ export class Carrier implements Flushable {
     this.reported = this.wiring.account.move(this.reported, this.over ? 0 : this.http2.bufferedBytes + this.socket.writableLength);
   }
 
-  /** No new streams; closes when the last one has ended. */
+  /**
+   * No new streams; closes when the last one has ended. A server first waits until the peer has seen it, because
+   * requests may be on their way: the codec tells of the end by `onError`.
+   */
   drain(): void {
     if (this.closing || this.over) return;
     this.http2.goaway();
-    this.closeWhenIdle();
   }
 
   closeWhenIdle(): void {

@@ -95,7 +95,13 @@ class Http1ClientConnection implements Upstream {
   constructor(pool: Http1Pool) {
     this.pool = pool;
     const { address, port, localAddress, connectTimeoutMs } = pool.target;
-    const socket = net.connect({ host: address, port, noDelay: true, allowHalfOpen: false, ...(localAddress === undefined ? {} : { localAddress }) });
+    const socket = net.connect({
+      host: address,
+      port,
+      noDelay: true,
+      allowHalfOpen: false,
+      ...(localAddress === undefined ? {} : { localAddress }),
+    });
     this.socket = socket;
     // At the end of the turn, after every readable socket has been read: bytes that came unasked on an idle
     // connection are then seen before the next request is written to it (response queue poisoning, CVE-2026-48931).
@@ -139,7 +145,7 @@ class Http1ClientConnection implements Upstream {
   }
 
   private receiveEnd(): void {
-    if (this.current === null) {
+    if (this.current === null || !this.current.sent) {
       this.destroy();
       return;
     }
@@ -198,7 +204,7 @@ class Http1ClientConnection implements Upstream {
         this.failure = this.established ? null : this.failure;
         s.over = true;
         this.destroy();
-        s.events.onReset(this.socket.readableEnded ? "closed" : "protocol", decoder.error?.detail ?? "malformed response");
+        s.events.onReset(decoder.error?.truncated === true ? s.lost : "protocol", decoder.error?.detail ?? "malformed response");
     }
   }
 
@@ -218,7 +224,10 @@ class Http1ClientConnection implements Upstream {
       this.paused = false;
       this.socket.resume();
     }
-    const usable = this.decoder.keepAlive && this.decoder.buffered === 0 && !this.socket.destroyed && this.socket.readable && this.socket.writable;
+    const usable =
+      this.decoder.keepAlive && this.decoder.buffered === 0 && !this.socket.destroyed && this.socket.readable && this.socket.writable;
+    // Lets go of the last body bytes, which an idle connection would otherwise hold.
+    if (usable) this.decoder.next();
     if (!usable || !this.pool.release(this)) {
       this.destroy();
       return;
@@ -247,7 +256,7 @@ class Http1ClientConnection implements Upstream {
     this.current = null;
     if (s === null || s.over) return;
     s.over = true;
-    s.events.onReset("closed", this.failure?.detail ?? "the connection closed before the response was complete");
+    s.events.onReset(s.lost, this.failure?.detail ?? "the connection closed before the response was complete");
   }
 }
 
@@ -268,10 +277,17 @@ class Http1ClientStream implements ClientStream {
     this.connection = connection;
     this.events = events;
     connection.output.beforeFlush = () => {
+      // Destroyed in this turn, but not closed yet: nothing goes out any more.
+      if (connection.socket.destroyed) return;
       this.flushHead();
       this.sent = true;
       connection.output.beforeFlush = null;
     };
+  }
+
+  /** What the end of the connection means: while nothing was handed to the kernel, nobody can have processed the request. */
+  get lost(): "closed" | "refused" {
+    return this.sent ? "closed" : "refused";
   }
 
   writeInterim(): void {}
@@ -296,11 +312,15 @@ class Http1ClientStream implements ClientStream {
     this.pendingHead = null;
     const bytes = encodeRequest(head, this.framing, body, end);
     if (bytes !== null) return this.connection.output.write(bytes);
-    // Octets that no request may have: nothing of it was written.
+    // Nothing of it was written.
+    this.broken("the request has octets that HTTP/1.1 cannot carry");
+    return true;
+  }
+
+  private broken(detail: string): void {
     this.over = true;
     this.connection.destroy();
-    this.events.onReset("internal", "the request has octets that HTTP/1.1 cannot carry");
-    return true;
+    this.events.onReset("internal", detail);
   }
 
   writeData(chunk: Buffer, end: boolean): boolean {
@@ -323,7 +343,14 @@ class Http1ClientStream implements ClientStream {
   writeTrailers(fields: Fields): void {
     if (this.over || this.framing === null) return;
     this.flushHead();
-    if (this.framing.kind === "chunked") this.connection.output.write(encodeTrailers(fields) ?? CHUNKED_END);
+    if (this.framing.kind === "chunked") {
+      const bytes = encodeTrailers(fields);
+      if (bytes === null) {
+        this.broken("the trailers have octets that HTTP/1.1 cannot carry");
+        return;
+      }
+      this.connection.output.write(bytes);
+    }
     this.finish();
   }
 

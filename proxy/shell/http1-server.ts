@@ -17,8 +17,10 @@ import { Output, READ_HIGH_WATER, type Wiring } from "./socket.ts";
 
 /** A head that has begun must be complete after this long (slowloris). */
 const HEAD_TIMEOUT_MS = 30_000;
-/** How long bytes of an unread request body are thrown away after an early response, so that the client can read it. */
+/** How long what a client still sends is thrown away after the last response has been written, so that it can read that. */
 const LINGER_MS = 1_000;
+/** How long a client may read nothing of the last response's end before it is given up. */
+const LAST_READ_MS = 300_000;
 const EMPTY = Buffer.alloc(0);
 
 export interface Http1ServerHandler {
@@ -42,14 +44,23 @@ export class Http1ServerConnection {
   private closed = false;
   private draining = false;
   private readonly deadline: Deadline;
+  /** The last response was given: nothing is read any more. */
   private lingering = false;
+  /** The client has half-closed: what it sent before is answered. */
+  private ended = false;
+  /** Bytes of the last response that were still queued when they were last looked at, and how often they were as many. */
+  private left = 0;
+  private stalls = 0;
 
   constructor(socket: Socket, wiring: Wiring, handler: Http1ServerHandler) {
     this.socket = socket;
     this.wiring = wiring;
     this.handler = handler;
     this.output = new Output(socket, wiring.soon, wiring.account);
-    this.output.onRoom = () => this.current?.room();
+    this.output.onRoom = () => {
+      if (this.current !== null) this.current.room();
+      else this.pull();
+    };
     this.output.beforeFlush = () => this.current?.flushHead();
     this.deadline = new Deadline(() => this.timedOut());
     socket.on("data", (chunk: Buffer) => this.receive(chunk));
@@ -66,7 +77,7 @@ export class Http1ServerConnection {
   /** Takes no further request: ends now if idle, else with the response in progress. */
   drain(): void {
     this.draining = true;
-    if (this.idle) this.output.end();
+    if (this.idle) this.linger();
   }
 
   receive(chunk: Buffer): void {
@@ -78,24 +89,27 @@ export class Http1ServerConnection {
   private receiveEnd(): void {
     if (this.closed) return;
     this.decoder.eof();
-    this.draining = true;
+    this.ended = true;
     this.pull();
-    if (this.current === null) this.output.end();
   }
 
   /** Reads on as far as the request in progress allows. */
   pull(): void {
     if (this.pulling) return;
     this.pulling = true;
-    while (!this.closed && !this.lingering) {
+    // `closed` comes a turn after the socket is destroyed, and a broken decoder gives the same error again and again.
+    while (!this.closed && !this.lingering && !this.socket.destroyed) {
       const s = this.current;
       if (s !== null && (s.requestDone || s.uncredited >= READ_HIGH_WATER)) break;
+      // A client that pipelines and does not read its responses: no further request until it does.
+      if (s === null && this.output.full) break;
       const event = this.decoder.next();
       if (event === EVENT.NEED) break;
       this.deliver(event, s);
     }
     this.pulling = false;
     if (this.closed) return;
+    if (this.ended && this.current === null && !this.output.full) this.output.end();
     this.regulate();
   }
 
@@ -107,7 +121,7 @@ export class Http1ServerConnection {
       if (full) this.socket.pause();
       else this.socket.resume();
     }
-    const headBegun = this.current === null && this.decoder.buffered > 0 && !this.lingering;
+    const headBegun = this.current === null && this.decoder.buffered > 0 && !this.lingering && !this.output.full;
     if (headBegun && !this.deadline.armed) this.wiring.deadlines.arm(this.deadline, HEAD_TIMEOUT_MS);
     else if (!headBegun && this.deadline.armed && !this.lingering) this.wiring.deadlines.cancel(this.deadline);
   }
@@ -147,7 +161,13 @@ export class Http1ServerConnection {
     this.handler.onProtocolError(error);
     if (answerable) {
       const body = errorBody(error);
-      const head: ResponseHead = { status: statusOf(error), reason: "", version: 11, fields: errorFields(error), contentLength: body.length };
+      const head: ResponseHead = {
+        status: statusOf(error),
+        reason: "",
+        version: 11,
+        fields: errorFields(error),
+        contentLength: body.length,
+      };
       const options: ResponseOptions = { keepAlive: false, downstreamVersion: 11 };
       const bytes = encodeResponse(head, { kind: "length", length: body.length }, body, true, options);
       if (bytes !== null) this.output.write(bytes);
@@ -162,12 +182,8 @@ export class Http1ServerConnection {
     if (this.current !== s) return;
     const keep = !close && s.requestDone && this.decoder.keepAlive && !this.draining;
     this.current = null;
-    if (!keep) {
-      if (s.requestDone) this.output.end();
-      else this.linger();
-      return;
-    }
-    this.pull();
+    if (keep) this.pull();
+    else this.linger();
   }
 
   mayKeepAlive(): boolean {
@@ -175,10 +191,11 @@ export class Http1ServerConnection {
   }
 
   /**
-   * Sends FIN, then discards what still comes for a moment. Closing with unread bytes makes the kernel send
-   * RST, which can destroy the response before the client has read it (RFC 9112 §9.6).
+   * Sends FIN after what is queued, then discards what still comes for a moment. Closing with unread bytes makes the
+   * kernel send RST, which can destroy the response before the client has read it (RFC 9112 §9.6).
    */
   private linger(): void {
+    if (this.lingering) return;
     this.lingering = true;
     this.output.end();
     if (this.paused) this.socket.resume();
@@ -186,7 +203,16 @@ export class Http1ServerConnection {
   }
 
   private timedOut(): void {
-    this.destroy();
+    if (!this.lingering) {
+      this.destroy();
+      return;
+    }
+    const left = this.output.length;
+    this.stalls = left === this.left ? this.stalls + 1 : 0;
+    this.left = left;
+    // No RST: the kernel still delivers what a slow client has not read.
+    if (left === 0 || this.stalls > LAST_READ_MS / LINGER_MS) this.socket.destroy();
+    else this.wiring.deadlines.arm(this.deadline, LINGER_MS);
   }
 
   destroy(): void {
@@ -287,7 +313,15 @@ class Http1ServerStream implements ServerStream {
   writeTrailers(fields: Fields): void {
     if (this.over || this.framing === null) return;
     this.flushHead();
-    if (this.framing.kind === "chunked") this.connection.output.write(encodeTrailers(fields) ?? CHUNKED_END);
+    if (this.framing.kind === "chunked") {
+      const bytes = encodeTrailers(fields);
+      if (bytes === null) {
+        // Unwritable trailers: the body must not look complete without them.
+        this.reset("internal");
+        return;
+      }
+      this.connection.output.write(bytes);
+    }
     this.finish();
   }
 

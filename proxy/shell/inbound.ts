@@ -42,6 +42,7 @@ export interface InboundListenerDeps {
   readonly identity: () => LocalIdentity | null;
   readonly workload: () => Workload | null;
   readonly draining: () => boolean;
+  readonly overloaded: () => boolean;
   log(error: ProxyError, where: string): void;
 }
 
@@ -64,7 +65,13 @@ export class InboundListener {
     this.label = String(options.port);
     this.metrics = new InboundRequestMetrics(deps.registry, options.port);
     this.pool = new Http1Pool(
-      { address: options.appAddress, port: options.appPort, localAddress: options.podAddress, connectTimeoutMs: APP_CONNECT_TIMEOUT_MS, idleTimeoutMs: APP_IDLE_MS },
+      {
+        address: options.appAddress,
+        port: options.appPort,
+        localAddress: options.podAddress,
+        connectTimeoutMs: APP_CONNECT_TIMEOUT_MS,
+        idleTimeoutMs: APP_IDLE_MS,
+      },
       deps.wiring,
     );
     this.server = net.createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) => this.accept(socket));
@@ -106,11 +113,11 @@ export class InboundListener {
     this.pool.close();
   }
 
-  /** Requests, connections and streams still in progress. */
+  /** Requests in progress, and carriers: one that drains may have requests on their way, and closes by itself. */
   get busy(): number {
     let n = 0;
     for (const c of this.http1) if (!c.idle) n++;
-    for (const c of this.carriers) n += c.http2.activeStreams;
+    for (const c of this.carriers) n += Math.max(1, c.http2.activeStreams);
     return n;
   }
 
@@ -161,7 +168,9 @@ export class InboundListener {
       stop();
       socket.unshift(seen);
       const suffix = `.weft.${this.deps.identity()?.trustDomain ?? ""}`;
-      const ours = hello.kind === "hello" && (mode === MtlsMode.STRICT || hello.serverName.endsWith(suffix) || hello.alpn.some((p) => p.startsWith("weft-")));
+      const ours =
+        hello.kind === "hello" &&
+        (mode === MtlsMode.STRICT || hello.serverName.endsWith(suffix) || hello.alpn.some((p) => p.startsWith("weft-")));
       if (ours) {
         serverFirst?.destroy();
         this.terminate(socket);
@@ -206,7 +215,9 @@ export class InboundListener {
     }
     // Whoever speaks HTTP reads why; to anything else it is noise before the end.
     const body = errorBody(error);
-    socket.end(`HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\nweft-error: ${error.code}\r\ncontent-length: ${body.length}\r\n\r\n${body}`);
+    socket.end(
+      `HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\nweft-error: ${error.code}\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+    );
     const linger = new Deadline(() => socket.destroy());
     this.deps.deadlines.arm(linger, 1_000);
     socket.once("close", () => this.deps.deadlines.cancel(linger));
@@ -221,7 +232,13 @@ export class InboundListener {
     }
     if (identity.version !== this.version) {
       this.version = identity.version;
-      this.tlsServer.setSecureContext({ ...identity.tlsOptions, minVersion: "TLSv1.3", ecdhCurve: "X25519:P-256", requestCert: true, rejectUnauthorized: true } as tls.SecureContextOptions);
+      this.tlsServer.setSecureContext({
+        ...identity.tlsOptions,
+        minVersion: "TLSv1.3",
+        ecdhCurve: "X25519:P-256",
+        requestCert: true,
+        rejectUnauthorized: true,
+      } as tls.SecureContextOptions);
     }
     this.tlsServer.emit("connection", socket);
   }
@@ -257,26 +274,20 @@ export class InboundListener {
     return new InboundDirector(peer, this.pool, {
       nowMs: this.deps.wiring.nowMs,
       draining: this.deps.draining,
+      overloaded: this.deps.overloaded,
       request: (x, p, seconds) => this.metrics.request(x, p, seconds),
       log: (error, x) => this.deps.log(appError(error), `inbound :${this.label} ${x.request.method} from ${peer.id || "plaintext"}`),
     });
   }
 
   private serveCarrier(socket: tls.TLSSocket, peer: InboundPeer): void {
-    const { wiring, deadlines, registry } = this.deps;
+    const { wiring, deadlines } = this.deps;
     const director = this.director(peer);
     const carrier = new Carrier(socket, wiring, {
       role: "server",
       dialect: "weft",
       onGoaway: () => {},
-      onIdle: () => {
-        if (this.deps.draining()) carrier.closeWhenIdle();
-      },
-      onStream: (stream) => {
-        if (!wiring.account.full) return new Exchange(stream, director, deadlines, wiring.nowMs);
-        registry.counter("weft_overload_refused_total").inc();
-        return null;
-      },
+      onStream: (stream) => new Exchange(stream, director, deadlines, wiring.nowMs),
     });
     carrier.onClose = () => this.carriers.delete(carrier);
     this.carriers.add(carrier);
@@ -314,10 +325,14 @@ export class InboundListener {
     const { registry, wiring } = this.deps;
     const upstream = dialled ?? this.dialApp();
     const labels = ["inbound", "", this.label];
-    const count = (error: string): void => registry.counter("weft_tcp_connections_total", [...labels, peer, peer === "" ? "none" : "mtls", error]).inc();
+    const count = (error: string): void =>
+      registry.counter("weft_tcp_connections_total", [...labels, peer, peer === "" ? "none" : "mtls", error]).inc();
     const failed = (error: Error): void => {
       count("WEFT_APP_UNREACHABLE");
-      this.deps.log({ code: "WEFT_APP_UNREACHABLE", detail: connectError(error, `${this.options.appAddress}:${this.options.appPort}`, false).detail }, `inbound :${this.label}`);
+      this.deps.log(
+        { code: "WEFT_APP_UNREACHABLE", detail: connectError(error, `${this.options.appAddress}:${this.options.appPort}`, false).detail },
+        `inbound :${this.label}`,
+      );
       socket.destroy();
     };
     const abandoned = (): void => {

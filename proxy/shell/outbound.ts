@@ -88,7 +88,10 @@ export class OutboundListener {
   private serve(socket: Socket, service: LiveService | null | undefined): void {
     if (service === null || service === undefined) {
       const code: ErrorCode = service === null ? "WEFT_UNKNOWN_SERVICE" : "WEFT_NOT_READY";
-      this.refuse(socket, { code, detail: service === null ? `the operator knows no ${this.where}` : `nothing heard of ${this.where} within 3 s` });
+      this.refuse(socket, {
+        code,
+        detail: service === null ? `the operator knows no ${this.where}` : `nothing heard of ${this.where} within 3 s`,
+      });
       return;
     }
     if (service.snapshot.service.protocol === Protocol.HTTP) this.serveHttp(socket, service);
@@ -152,7 +155,12 @@ export class OutboundListener {
     const started = wiring.nowMs();
     const upstream: Socket =
       meshed && identity !== null
-        ? tls.connect({ ...meshTlsOptions(identity, endpoint.spiffeId, ALPN.tcp), host, port, allowHalfOpen: true } as tls.ConnectionOptions)
+        ? tls.connect({
+            ...meshTlsOptions(identity, endpoint.spiffeId, ALPN.tcp),
+            host,
+            port,
+            allowHalfOpen: true,
+          } as tls.ConnectionOptions)
         : net.connect({ host, port, allowHalfOpen: true });
     upstream.setNoDelay(true);
     let settled = false;
@@ -170,7 +178,9 @@ export class OutboundListener {
       deadlines.cancel(timeout);
       upstream.destroy();
     };
-    const timeout = new Deadline(() => fail({ code: "WEFT_CONNECT_TIMEOUT", detail: `${endpoint.name} made no connection within ${timeoutMs} ms` }));
+    const timeout = new Deadline(() =>
+      fail({ code: "WEFT_CONNECT_TIMEOUT", detail: `${endpoint.name} made no connection within ${timeoutMs} ms` }),
+    );
     deadlines.arm(timeout, timeoutMs);
     socket.once("close", abandoned);
     upstream.on("error", (error) => fail(connectError(error, endpoint.name, meshed)));
@@ -206,6 +216,8 @@ export class OutboundListener {
 
   private count(peer: string, security: "mtls" | "none", error: string): void {
     const { name, namespace, port } = this.options.service;
-    this.deps.registry.counter("weft_tcp_connections_total", ["outbound", `${name}.${namespace}`, String(port), peer, security, error]).inc();
+    this.deps.registry
+      .counter("weft_tcp_connections_total", ["outbound", `${name}.${namespace}`, String(port), peer, security, error])
+      .inc();
   }
 }

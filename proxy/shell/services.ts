@@ -82,7 +82,13 @@ export class ServiceTable {
       retryBudget: director.service.budget.state(),
       clusters: clusters.map((c) => ({
         name: c.name,
-        endpoints: c.endpoints.map((e) => ({ name: e.name, ready: e.ready, spiffeId: e.spiffeId, inFlight: e.load.inFlight, ewmaMs: e.load.estimate(now) })),
+        endpoints: c.endpoints.map((e) => ({
+          name: e.name,
+          ready: e.ready,
+          spiffeId: e.spiffeId,
+          inFlight: e.load.inFlight,
+          ewmaMs: e.load.estimate(now),
+        })),
       })),
     }));
   }
@@ -106,7 +112,11 @@ export class ServiceTable {
     let director = old?.director;
     if (director === undefined) {
       const { namespace, name, port } = compiled.document;
-      director = new OutboundDirector(service, new OutboundRequestMetrics(this.deps.registry, `${name}.${namespace}`, port), this.deps.outbound);
+      director = new OutboundDirector(
+        service,
+        new OutboundRequestMetrics(this.deps.registry, `${name}.${namespace}`, port),
+        this.deps.outbound,
+      );
     } else {
       director.service = service;
     }
@@ -119,17 +129,22 @@ export class ServiceTable {
   private assemble(compiled: CompiledService, clusters: readonly LiveCluster[], old: LiveService | undefined): OutboundService {
     const now = this.deps.nowMs();
     // One budget a service: the most generous of its routes' limits, so that no route starves another.
-    const limits = compiled.routes.reduce((a, r) => ({ percent: Math.max(a.percent, r.budget.percent), minPerSecond: Math.max(a.minPerSecond, r.budget.minPerSecond) }), {
-      percent: 0,
-      minPerSecond: 0,
-    });
+    const limits = compiled.routes.reduce(
+      (a, r) => ({ percent: Math.max(a.percent, r.budget.percent), minPerSecond: Math.max(a.minPerSecond, r.budget.minPerSecond) }),
+      {
+        percent: 0,
+        minPerSecond: 0,
+      },
+    );
     const budget = new RetryBudget(compiled.routes.length === 0 ? DEFAULT_BUDGET : limits, now, old?.director.service.budget.state());
     const splits = compiled.routes.map((_, i) => old?.director.service.splits[i] ?? new SplitSequence(this.deps.random()));
     return { compiled, clusters, budget, splits };
   }
 
   private cluster(definition: UpstreamCluster, old: LiveService | undefined): LiveCluster {
-    const before = old?.clusters.find((c) => c.definition.name === definition.name && c.definition.loadBalancer === definition.loadBalancer);
+    const before = old?.clusters.find(
+      (c) => c.definition.name === definition.name && c.definition.loadBalancer === definition.loadBalancer,
+    );
     const set = this.deps.documents.endpoints(definition.endpoints);
     return {
       definition,
@@ -146,7 +161,10 @@ export class ServiceTable {
       byName = new Map();
       this.endpoints.set(definition.endpoints, byName);
     }
-    const settings = { connectTimeoutMs: definition.connectTimeoutMs || CONNECT_TIMEOUT_MS, idleTimeoutMs: definition.idleTimeoutMs || IDLE_TIMEOUT_MS };
+    const settings = {
+      connectTimeoutMs: definition.connectTimeoutMs || CONNECT_TIMEOUT_MS,
+      idleTimeoutMs: definition.idleTimeoutMs || IDLE_TIMEOUT_MS,
+    };
     const out: LiveEndpoint[] = [];
     for (const e of list) {
       if (definition.subset !== "" && !e.subsets.includes(definition.subset)) continue;
@@ -166,7 +184,8 @@ export class ServiceTable {
 
   private endpointsChanged(key: string, set: EndpointSet): void {
     for (const service of this.live.values()) {
-      for (const cluster of service.clusters) if (cluster.definition.endpoints === key) cluster.endpoints = this.endpointsOf(cluster.definition, set.list);
+      for (const cluster of service.clusters)
+        if (cluster.definition.endpoints === key) cluster.endpoints = this.endpointsOf(cluster.definition, set.list);
     }
     this.sweep(key);
   }

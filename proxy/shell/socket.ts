@@ -56,6 +56,11 @@ export class Output implements Flushable {
     return this.queued + this.socket.writableLength;
   }
 
+  /** `write` said "wait", and there is no room yet. */
+  get full(): boolean {
+    return this.waiting;
+  }
+
   /** False: wait for `onRoom`. The bytes are taken all the same. */
   write(bytes: Buffer): boolean {
     if (this.ended || this.endAfter) return true;

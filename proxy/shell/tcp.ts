@@ -52,7 +52,9 @@ export function pump(client: Socket, server: Socket, meters: PumpMeters, done: (
       if (--state.open === 0) {
         // Both ends were read to their end: wait until what is queued is written, then close.
         if (to.writableFinished && from.writableFinished) finish();
-        else for (const s of [to, from]) if (!s.writableFinished) s.once("finish", () => to.writableFinished && from.writableFinished && finish());
+        else
+          for (const s of [to, from])
+            if (!s.writableFinished) s.once("finish", () => to.writableFinished && from.writableFinished && finish());
       }
     });
     from.on("error", (error) => {

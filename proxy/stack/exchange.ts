@@ -1,4 +1,14 @@
-import type { ClientEvents, ClientStream, Fields, RequestHead, ResetReason, ResponseHead, ServerEvents, ServerStream } from "../protocol/stream.ts";
+import { stripOwnFields } from "#mesh/decide/fields.ts";
+import type {
+  ClientEvents,
+  ClientStream,
+  Fields,
+  RequestHead,
+  ResetReason,
+  ResponseHead,
+  ServerEvents,
+  ServerStream,
+} from "../protocol/stream.ts";
 import { Deadline, type Deadlines } from "../resilience/deadlines.ts";
 import { errorBody, errorFields, type ProxyError, statusOf } from "./errors.ts";
 import type { Upstream } from "./upstream.ts";
@@ -61,7 +71,7 @@ export class Exchange implements ServerEvents {
   /** Fault: wait so long before the first attempt. */
   delayMs = 0;
   attempts = 0;
-  /** Further attempts made because the peer had not processed the request. */
+  /** Further attempts made because the peer had surely not processed the request; counted by the director, who judges it. */
   refusals = 0;
   /** Status sent to the client; 0: none yet. */
   status = 0;
@@ -143,8 +153,8 @@ export class Exchange implements ServerEvents {
   onTrailers(fields: Fields): void {
     if (this.over) return;
     this.requestDone = true;
-    this.trailers = fields;
-    this.attempt?.stream.writeTrailers(fields);
+    this.trailers = stripOwnFields(fields);
+    this.attempt?.stream.writeTrailers(this.trailers);
   }
 
   onReset(_reason: ResetReason, detail: string): void {
@@ -228,7 +238,6 @@ export class Exchange implements ServerEvents {
       this.fail(failure.error);
       return;
     }
-    if (failure.unprocessed) this.refusals++;
     if (waitMs === 0) this.tryNext();
     else this.wait(waitMs);
   }
@@ -256,6 +265,13 @@ export class Exchange implements ServerEvents {
   // The response.
 
   /** @internal */
+  interim(head: ResponseHead): void {
+    this.touch();
+    head.fields = stripOwnFields(head.fields);
+    this.downstream.writeInterim(head);
+  }
+
+  /** @internal */
   responseHead(head: ResponseHead, end: boolean): void {
     this.responding = true;
     this.replay = null;
@@ -276,7 +292,7 @@ export class Exchange implements ServerEvents {
 
   /** @internal */
   responseTrailers(fields: Fields): void {
-    this.downstream.writeTrailers(fields);
+    this.downstream.writeTrailers(stripOwnFields(fields));
     this.complete();
   }
 
@@ -292,8 +308,7 @@ export class Exchange implements ServerEvents {
   breakOff(error: ProxyError): void {
     if (this.over) return;
     this.error = error;
-    if (this.attempt !== null) this.director.attempted(this, this.attempt, error);
-    this.attempt = null;
+    this.giveUpAttempt(error);
     this.downstream.reset("closed");
     this.end(null);
   }
@@ -303,10 +318,17 @@ export class Exchange implements ServerEvents {
     this.attempt?.abandon("timeout");
     if (this.responding) this.breakOff(error);
     else {
-      if (this.attempt !== null) this.director.attempted(this, this.attempt, error);
-      this.attempt = null;
+      this.giveUpAttempt(error);
       this.fail(error);
     }
+  }
+
+  private giveUpAttempt(error: ProxyError): void {
+    const attempt = this.attempt;
+    if (attempt === null) return;
+    this.attempt = null;
+    this.disarm(attempt.deadline);
+    this.director.attempted(this, attempt, error);
   }
 
   private touch(): void {
@@ -374,6 +396,8 @@ export class Attempt implements ClientEvents {
   /** Scratch for the director: the endpoint it picked. */
   endpoint: unknown = null;
   ended = false;
+  /** An interim response came: the peer has seen the request. */
+  private answered = false;
   private bytes = 0;
   private bulk = false;
   private owedUpstream = 0;
@@ -384,7 +408,9 @@ export class Attempt implements ClientEvents {
   }
 
   onInterim(head: ResponseHead): void {
-    if (!this.ended) this.exchange.downstream.writeInterim(head);
+    if (this.ended) return;
+    this.answered = true;
+    this.exchange.interim(head);
   }
 
   onHead(head: ResponseHead, end: boolean): void {
@@ -409,13 +435,21 @@ export class Attempt implements ClientEvents {
     this.finish();
     const x = this.exchange;
     const failure = this.upstream?.failure ?? null;
-    const error: ProxyError = failure ?? { code: reason === "protocol" ? "WEFT_UPSTREAM_PROTOCOL" : "WEFT_UPSTREAM_RESET", detail: `${reason}: ${detail}` };
+    const error: ProxyError = failure ?? {
+      code: reason === "protocol" ? "WEFT_UPSTREAM_PROTOCOL" : "WEFT_UPSTREAM_RESET",
+      detail: `${reason}: ${detail}`,
+    };
     if (x.status !== 0) {
       x.breakOff(error);
       return;
     }
     const unprocessed = reason === "refused" || failure !== null || (this.upstream !== null && !this.upstream.established);
-    x.attemptFailed(this, { unprocessed, staleConnection: reason === "closed" && this.upstream?.reused === true, status: 0, error });
+    x.attemptFailed(this, {
+      unprocessed,
+      staleConnection: reason === "closed" && this.upstream?.reused === true && !this.answered,
+      status: 0,
+      error,
+    });
   }
 
   /** Upstream has room for more of the request. */

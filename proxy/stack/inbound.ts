@@ -23,6 +23,8 @@ export interface InboundDeps {
   nowMs(): number;
   /** The workload goes away: new requests are refused, so that callers go elsewhere. */
   draining(): boolean;
+  /** The proxy holds all the bytes that it may: new requests are refused likewise. */
+  overloaded(): boolean;
   request(x: Exchange, peer: InboundPeer, seconds: number): void;
   log(error: ProxyError, x: Exchange): void;
 }
@@ -44,6 +46,7 @@ export class InboundDirector implements Director {
 
   admit(x: Exchange): ProxyError | null {
     if (this.deps.draining()) return { code: "WEFT_DRAINING", detail: "the pod is being deleted" };
+    if (this.deps.overloaded()) return { code: "WEFT_OVERLOADED", detail: "the proxy's buffers are full" };
     const request = x.request;
     const normal = normalizePath(request.target);
     if ("refused" in normal) return { code: "WEFT_BAD_REQUEST", detail: normal.refused };
@@ -70,7 +73,7 @@ export class InboundDirector implements Director {
   attempted(): void {}
 
   refuses(x: Exchange, error: ProxyError): boolean {
-    return this.peer.sidecar && (x.plan === true || error.code === "WEFT_DRAINING");
+    return this.peer.sidecar && (x.plan === true || error.code === "WEFT_DRAINING" || error.code === "WEFT_OVERLOADED");
   }
 
   finish(x: Exchange): void {

@@ -42,7 +42,13 @@ export interface OutboundService {
 
 /** What outbound reports of the requests to a service. */
 export interface OutboundMetrics {
-  request(x: Exchange, route: CompiledRoute | null, cluster: OutboundCluster | null, endpoint: OutboundEndpoint | null, seconds: number): void;
+  request(
+    x: Exchange,
+    route: CompiledRoute | null,
+    cluster: OutboundCluster | null,
+    endpoint: OutboundEndpoint | null,
+    seconds: number,
+  ): void;
   retry(reason: string): void;
   budgetExhausted(): void;
   fault(type: "delay" | "abort"): void;
@@ -74,6 +80,8 @@ const REFUSED_WAIT_MS = 25;
 export interface OutboundDeps {
   readonly random: Random;
   nowMs(): number;
+  /** The proxy holds all the bytes that it may: no further request. */
+  overloaded(): boolean;
   /** Errors answered to the application, at a bounded rate. */
   log(error: ProxyError, x: Exchange): void;
 }
@@ -88,23 +96,32 @@ export class OutboundDirector implements Director {
   service: OutboundService;
   private readonly metrics: OutboundMetrics;
   private readonly deps: OutboundDeps;
+  private readonly authority: string;
   private readonly view = { method: "", path: "", query: "", fields: [] as string[], authority: "" };
 
   constructor(service: OutboundService, metrics: OutboundMetrics, deps: OutboundDeps) {
     this.service = service;
     this.metrics = metrics;
     this.deps = deps;
+    const { name, namespace, port } = service.compiled.document;
+    this.authority = `${name}.${namespace}:${port}`;
   }
 
   admit(x: Exchange): ProxyError | null {
     const service = this.service;
     const request = x.request;
+    if (this.deps.overloaded()) {
+      x.plan = new Plan(service, null, null, null);
+      return { code: "WEFT_OVERLOADED", detail: "the proxy's buffers are full" };
+    }
     const normal = normalizePath(request.target);
     if ("refused" in normal) {
       x.plan = new Plan(service, null, null, null);
       return { code: "WEFT_BAD_REQUEST", detail: normal.refused };
     }
     request.target = normal.target;
+    // HTTP/1.0 without Host: the listener knows which Service is meant.
+    if (request.authority === "") request.authority = this.authority;
     request.fields = stripOwnFields(request.fields);
     const route = service.compiled.match(this.viewOf(request, normal.path, normal.query));
     if (route === null) {
@@ -145,11 +162,13 @@ export class OutboundDirector implements Director {
 
   connect(x: Exchange, attempt: Attempt): ClientStream | ProxyError {
     const plan = x.plan as Plan;
-    if (plan.abortStatus > 0) return { code: "WEFT_FAULT_ABORT", detail: `faults.abort of route ${plan.route?.name ?? ""}`, status: plan.abortStatus };
+    if (plan.abortStatus > 0)
+      return { code: "WEFT_FAULT_ABORT", detail: `faults.abort of route ${plan.route?.name ?? ""}`, status: plan.abortStatus };
     const { cluster } = plan;
     if (cluster === null) return noBackend(plan.route);
     const endpoint = cluster.picker.pick(cluster.endpoints, plan.tried, attempt.startedMs, this.deps.random);
-    if (endpoint === undefined) return { code: "WEFT_NO_ENDPOINT", detail: `${cluster.name} has ${cluster.endpoints.length} endpoints, none ready` };
+    if (endpoint === undefined)
+      return { code: "WEFT_NO_ENDPOINT", detail: `${cluster.name} has ${cluster.endpoints.length} endpoints, none ready` };
     plan.last = endpoint;
     attempt.endpoint = endpoint;
     endpoint.load.inFlight++;
@@ -189,7 +208,7 @@ export class OutboundDirector implements Director {
     }
     if (plan.last !== null) plan.tried = plan.tried.length === 0 ? [plan.last] : [...plan.tried, plan.last];
     this.metrics.retry(failure.status > 0 ? String(failure.status) : code);
-    if (verdict === "unprocessed") return x.refusals === 0 ? 0 : REFUSED_WAIT_MS;
+    if (verdict === "unprocessed") return x.refusals++ === 0 ? 0 : REFUSED_WAIT_MS;
     plan.policyRetries++;
     return Math.max(1, backoffMs(plan.route.retry, plan.policyRetries, this.deps.random()));
   }

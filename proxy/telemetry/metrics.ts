@@ -190,13 +190,19 @@ export class Registry {
         if (checksum !== s.checksum) {
           s.checksum = checksum;
           s.changedMs = nowMs;
-        } else if (nowMs - s.changedMs >= IDLE_MS && s.read === null && s.handle.deref() === undefined) {
+        } else if (nowMs - s.changedMs >= IDLE_MS && mayGo(family, s)) {
           family.series.delete(s.key);
           family.free.push({ page: s.page, offset: s.offset });
         }
       }
     }
   }
+}
+
+/** A gauge that stands at something still counts what is there: dropped and made anew it would go below zero. */
+function mayGo(family: Family, series: Series): boolean {
+  const counts = family.definition.type === "gauge" && series.page[series.offset] !== 0;
+  return !counts && series.read === null && series.handle.deref() === undefined;
 }
 
 /** Makes a label value safe to store: bounded, and valid Unicode, so that two series never render alike. */

@@ -11,6 +11,7 @@ import type { Dialect } from "./message-read.ts";
 import { Output, type OutputHost } from "./output.ts";
 import { ownSettings, PeerSettings } from "./settings.ts";
 import { Http2Stream, type StreamHost } from "./stream.ts";
+import { StreamTable } from "./stream-table.ts";
 
 export interface Http2Options {
   readonly role: "client" | "server";
@@ -55,7 +56,7 @@ export class Http2Connection implements StreamHost, OutputHost {
   readonly controls: Budget;
   readonly control: ControlQueue;
   /** Streams with an id. */
-  readonly streams = new Map<number, Http2Stream>();
+  readonly streams = new StreamTable<Http2Stream>();
   /** Neither reads nor opens anything any more; control frames may still be taken. */
   dead = false;
 
@@ -67,7 +68,7 @@ export class Http2Connection implements StreamHost, OutputHost {
   private readonly peer = new PeerSettings();
   private peerSettingsSeen = false;
   /** Client streams whose HEADERS were not taken yet. */
-  private readonly unsent = new Set<Http2Stream>();
+  private readonly unsent: Http2Stream[] = [];
   private active = 0;
   private nextId = 1;
   private lastPeerId = 0;
@@ -153,7 +154,7 @@ export class Http2Connection implements StreamHost, OutputHost {
   request(events: ClientEvents): ClientStream | null {
     if (!this.canRequest) return null;
     const stream = new Http2Stream(this, events, 0, this.peer.initialWindow);
-    this.unsent.add(stream);
+    stream.unsentAt = this.unsent.push(stream) - 1;
     this.active++;
     return stream;
   }
@@ -171,7 +172,7 @@ export class Http2Connection implements StreamHost, OutputHost {
       !this.peerLeaves &&
       this.leaving === "no" &&
       this.active < this.peer.maxConcurrentStreams &&
-      this.nextId + 2 * this.unsent.size <= WINDOW_MAX
+      this.nextId + 2 * this.unsent.length <= WINDOW_MAX
     );
   }
 
@@ -247,9 +248,20 @@ export class Http2Connection implements StreamHost, OutputHost {
   assignId(stream: Http2Stream): number {
     const id = this.nextId;
     this.nextId += 2;
-    this.unsent.delete(stream);
+    this.sent(stream);
     this.streams.set(id, stream);
     return id;
+  }
+
+  /** Takes a stream out of the list of the unsent: the last one takes its place. */
+  private sent(stream: Http2Stream): void {
+    const at = stream.unsentAt;
+    if (at < 0) return;
+    stream.unsentAt = -1;
+    const last = this.unsent.pop();
+    if (last === undefined || last === stream) return;
+    this.unsent[at] = last;
+    last.unsentAt = at;
   }
 
   localEnd(stream: Http2Stream): void {
@@ -279,7 +291,7 @@ export class Http2Connection implements StreamHost, OutputHost {
     stream.closed = true;
     this.output.forget(stream);
     stream.drop();
-    if (stream.id === 0) this.unsent.delete(stream);
+    if (stream.id === 0) this.sent(stream);
     else this.streams.delete(stream.id);
     if (--this.active > 0 || !this.idleMatters) return;
     this.idleDue = true;
@@ -424,7 +436,7 @@ export class Http2Connection implements StreamHost, OutputHost {
     this.peerLeaves = true;
     if (!this.server) {
       for (const stream of [...this.unsent]) this.refused(stream);
-      for (const stream of [...this.streams.values()]) if (stream.id > lastStreamId) this.refused(stream);
+      for (const stream of this.streams.values()) if (stream.id > lastStreamId) this.refused(stream);
     }
     this.options.onGoaway(lastStreamId, code);
     this.idleDue = true;
@@ -449,7 +461,7 @@ export class Http2Connection implements StreamHost, OutputHost {
   private endAll(reason: "closed" | "protocol", detail: string): void {
     this.reader.stop();
     this.incoming.stop();
-    const open = [...this.streams.values()];
+    const open = this.streams.values();
     const unsent = [...this.unsent];
     for (const stream of open) this.endOne(stream, reason, detail);
     for (const stream of unsent) this.endOne(stream, "refused", detail);

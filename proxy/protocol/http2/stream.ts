@@ -76,6 +76,8 @@ export class Http2Stream implements Stream<RequestHead>, Stream<ResponseHead> {
   listed = false;
   /** Waits for the connection's window. */
   parked = false;
+  /** Place in the list of streams whose HEADERS were not taken yet; -1: not in it. */
+  unsentAt = -1;
   prev: Http2Stream | null = null;
   next: Http2Stream | null = null;
 

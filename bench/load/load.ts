@@ -1,0 +1,5 @@
+/** What one load did. */
+export interface LoadResult {
+  readonly done: number;
+  readonly seconds: number;
+}
