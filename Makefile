@@ -42,7 +42,8 @@ clean: ## remove what was built and what runs left behind; node_modules stays
 
 # Installed again only when package-lock.json (or the kind of machine) has changed. npm is silent for long when its
 # output is no terminal, so a line every five seconds says that it still works. Install scripts are not run: nothing
-# here needs one.
+# here needs one. The link to the pinned Node is made anew: npm 10 removes it together with the package of the other
+# architecture, whose link has the same name.
 install:
 	@cd '$(ROOT)' && want="$$(cksum < package-lock.json) $$(uname -sm)" && stamp=node_modules/.weft-installed && \
 	if [ "$$(cat $$stamp 2>/dev/null)" != "$$want" ]; then \
@@ -52,6 +53,9 @@ install:
 	  (n=0; while sleep 5 >/dev/null 2>&1; do n=$$((n + 5)); kill -0 $$npm 2>/dev/null || exit 0; echo "  still installing after $$n s"; done) & ticks=$$!; \
 	  wait $$npm; code=$$?; kill $$ticks 2>/dev/null; \
 	  [ $$code -eq 0 ] || { echo "npm ci failed with $$code: see above; 'make' again tries anew" >&2; exit $$code; }; \
+	  for node in node_modules/node-*/bin/node; do \
+	    if "$$node" --version >/dev/null 2>&1; then ln -sf "../$${node#node_modules/}" node_modules/.bin/node; fi; \
+	  done; \
 	  [ -x node_modules/.bin/node ] || { echo "there is no pinned Node for $$(uname -sm): Weft runs on Linux, x64 or arm64" >&2; exit 1; }; \
 	  printf '%s\n' "$$want" > $$stamp; \
 	fi

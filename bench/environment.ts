@@ -16,9 +16,11 @@ export interface Environment {
   readonly haproxy: string | null;
   readonly nginx: string | null;
   readonly h2load: string | null;
+  /** Of the minute before the measurement: above 1, others disturbed it. */
+  readonly loadAverage: number;
 }
 
-export function readEnvironment(hasEnvoy: boolean): Environment {
+export function readEnvironment(hasEnvoy: boolean, loadAverage: number): Environment {
   return {
     weft: `${VERSION}${commit()}`,
     node: process.versions.node,
@@ -29,6 +31,7 @@ export function readEnvironment(hasEnvoy: boolean): Environment {
     haproxy: version("haproxy", "-v", /version (\S+)/),
     nginx: version("nginx", "-v", /nginx\/(\S+)/),
     h2load: version("h2load", "--version", /nghttp2\/(\S+)/),
+    loadAverage,
   };
 }
 

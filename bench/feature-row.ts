@@ -10,6 +10,7 @@ import { FEATURES, MESH } from "./rows.ts";
 const WARM = 20_000;
 const PROFILED = 20_000;
 const CONNECTIONS = 32;
+const PLAIN_HOP = "plain hop";
 
 export interface ProfiledSidecar {
   readonly sidecar: string;
@@ -27,7 +28,7 @@ export interface Features {
 export async function measureFeatures(ground: Ground, plan: Plan): Promise<Features> {
   const variants = await measureRow(ground, FEATURES, { ...plan, peers: null });
   const places = [
-    { sidecar: "plain hop", service: "plain", pod: "client" },
+    { sidecar: PLAIN_HOP, service: "plain", pod: "client" },
     { sidecar: "mTLS pair, outbound", service: "pair", pod: "client" },
     { sidecar: "mTLS pair, inbound", service: "pair", pod: "web" },
   ];
@@ -37,12 +38,13 @@ export async function measureFeatures(ground: Ground, plan: Plan): Promise<Featu
       profiles.push({ sidecar, shares: await profileOne(ground, service, pod) });
       plan.say(`  profiled: ${sidecar}`);
     } catch (error) {
+      if (ground.processes.closed) throw error;
       plan.say(`  no profile of ${sidecar}: ${(error as Error).message}`);
     } finally {
       await ground.processes.stopAll();
     }
   }
-  return { variants, costs: featureCosts(variants), profiles };
+  return { variants, costs: featureCosts(variants, profiles.find((p) => p.sidecar === PLAIN_HOP)?.shares ?? []), profiles };
 }
 
 /** A run of its own each: a process keeps the inspector's port once it is open. */

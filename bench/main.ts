@@ -17,6 +17,12 @@ import { readSettings, type Settings, USAGE } from "./settings.ts";
 
 const ORDER: readonly ReportedRow[] = [...ROWS, MEMORY_ROW, FEATURES];
 
+/** All rows with five rounds end within this on a quiet machine; on a busy one some get fewer rounds. */
+const BUDGET_MINUTES = 13;
+const MINUTES_PER_ROUND = 2.6;
+/** Load average from which on others disturb what is measured. */
+const BUSY = 1;
+
 const say = (line: string): void => console.log(line);
 
 function show(measured: readonly Measured[]): void {
@@ -29,7 +35,10 @@ function show(measured: readonly Measured[]): void {
 
 /** Measures the rows asked for and, unless only some peers were, writes the report. */
 async function measureAll(ground: Ground, { rows, rounds, peers }: Settings): Promise<void> {
-  const plan: Plan = { rounds, peers, say };
+  const minutes = Math.max(BUDGET_MINUTES, MINUTES_PER_ROUND * rounds);
+  const plan: Plan = { rounds, peers, say, deadlineMs: performance.now() + minutes * 60_000 };
+  const loadAverage = os.loadavg()[0] ?? 0;
+  if (loadAverage > BUSY) say(`the machine is busy (load average ${loadAverage.toFixed(1)}): figures come out high and ratios loose`);
   const wanted = (row: ReportedRow): boolean => rows === null || rows.includes(row.number) || rows.includes(row.workload);
   const results: Result[] = [];
   const verdicts: string[] = [];
@@ -55,9 +64,9 @@ async function measureAll(ground: Ground, { rows, rounds, peers }: Settings): Pr
     show(features.variants);
     for (const { feature, us } of features.costs) say(`  ${us.toFixed(1).padStart(8)} µs  ${feature}`);
   }
-  if (verdicts.length > 0) say(`\n${verdicts.join("\n")}`);
+  if (verdicts.length > 1) say(`\n${verdicts.join("\n")}`);
   if (peers !== null) return say("nothing was written: only some peers were measured");
-  writeReport({ environment: readEnvironment(ground.envoy !== null), results, features }, ORDER);
+  writeReport({ environment: readEnvironment(ground.envoy !== null, loadAverage), results, features }, ORDER);
   say("written: bench/results/latest.json, bench/README.md");
 }
 

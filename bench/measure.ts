@@ -25,6 +25,15 @@ export interface Plan {
   /** Only these peers; null: all. */
   readonly peers: ReadonlySet<string> | null;
   readonly say: Say;
+  /** From this moment of `performance.now()` on each row gets its first round only. */
+  readonly deadlineMs: number;
+}
+
+/** Whether round `round` may begin; says it when not. */
+export function timeFor(round: number, { rounds, deadlineMs, say }: Plan): boolean {
+  if (round === 1 || performance.now() < deadlineMs) return true;
+  say(`  no more than ${round - 1} of ${rounds} rounds: the time is up`);
+  return false;
 }
 
 interface Ready {
@@ -37,7 +46,8 @@ interface Ready {
 }
 
 /** CPU µs per unit for every peer of a row. A peer that fails is left out, and said so; the others go on. */
-export async function measureRow(ground: Ground, row: Row, { rounds, peers, say }: Plan): Promise<Measured[]> {
+export async function measureRow(ground: Ground, row: Row, plan: Plan): Promise<Measured[]> {
+  const { rounds, peers, say } = plan;
   let run: Promise<WeftRun> | null = null;
   const mesh = (): Promise<WeftRun> => (run ??= WeftRun.start(ground, MESH));
   const ready: Ready[] = [];
@@ -47,7 +57,7 @@ export async function measureRow(ground: Ground, row: Row, { rounds, peers, say 
       const one = await prepare(ground, row, peer, mesh, say);
       if (one !== null) ready.push(one);
     }
-    for (let round = 1; round <= rounds; round++) {
+    for (let round = 1; round <= rounds && timeFor(round, plan); round++) {
       const values = await measureRound(ground, row, ready, say);
       for (const [i, one] of ready.entries()) one.values.push(values[i] ?? null);
       say(`  round ${round}/${rounds}: ${ready.map((one, i) => `${one.peer.name} ${values[i]?.toFixed(1) ?? "failed"}`).join(", ")} µs`);
@@ -80,6 +90,7 @@ async function prepare(ground: Ground, row: Row, peer: Peer, mesh: () => Promise
     say(`  ${peer.name}: warm after ${done} ${row.unit}s, ${Math.round(rate)} a second`);
     return { peer, target, count: Math.max(SLICE_MIN, Math.round(rate * SLICE_SECONDS)), values: [] };
   } catch (error) {
+    if (ground.processes.closed) throw error;
     say(`  ${peer.name} is left out: ${(error as Error).message}`);
     return null;
   }
@@ -98,6 +109,7 @@ async function measureRound(ground: Ground, row: Row, ready: readonly Ready[], s
         sum.cpuNs += cpuNs(target.pids) - before;
         sum.done += done;
       } catch (error) {
+        if (ground.processes.closed) throw error;
         say(`  ${peer.name} failed in this round: ${(error as Error).message}`);
         sum.failed = true;
       }

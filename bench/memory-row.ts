@@ -1,10 +1,10 @@
 import path from "node:path";
 import { PORTS } from "#api/ports.ts";
-import { IN_USE, largeServices, SERVICE_PORT, SERVICES, ENDPOINTS, writeLargeMesh } from "./large-mesh.ts";
+import { IN_USE, type LargeService, largeServices, SERVICE_PORT, SERVICES, ENDPOINTS, writeLargeMesh } from "./large-mesh.ts";
 import { h2load } from "./load/h2load.ts";
-import type { Plan } from "./measure.ts";
+import { type Plan, timeFor } from "./measure.ts";
 import { envoyMesh } from "./peers/envoy.ts";
-import type { Ground, Target } from "./peers/target.ts";
+import type { Ground } from "./peers/target.ts";
 import { WeftRun } from "./peers/weft.ts";
 import { type Measured, measuredOf } from "./results.ts";
 import { type Memory, memory } from "./usage.ts";
@@ -21,7 +21,8 @@ export const MEMORY_ROW = {
 } as const;
 
 /** RSS of one proxy, freshly started in each round. */
-export async function measureMemory(ground: Ground, { rounds, peers, say }: Plan): Promise<Measured[]> {
+export async function measureMemory(ground: Ground, plan: Plan): Promise<Measured[]> {
+  const { rounds, peers, say } = plan;
   const services = largeServices(ground.backends.httpPort);
   const folder = path.join(ground.folder, "large-mesh");
   writeLargeMesh(folder, services);
@@ -33,17 +34,15 @@ export async function measureMemory(ground: Ground, { rounds, peers, say }: Plan
       for (const target of targets) await h2load(ground.processes, target, REQUESTS, CONNECTIONS);
       return memory(targets[0]!.pids);
     },
-    "envoy-h1": async () => {
-      const target: Target = await envoyMesh(ground, services);
-      for (const { name } of services.slice(0, IN_USE)) await h2load(ground.processes, target, REQUESTS, CONNECTIONS, name);
-      return memory(target.pids);
-    },
+    "envoy-h1": () => measureEnvoy(ground, services, "yaml"),
+    "envoy-h1-json": () => measureEnvoy(ground, services, "json"),
   };
-  const names = Object.keys(measures).filter((name) => peers === null || peers.has(name));
+  const names = Object.keys(measures).filter((name) => (peers === null || peers.has(name)) && (name === "weft" || ground.envoy !== null));
   const found = new Map<string, (Memory | null)[]>(names.map((name) => [name, []]));
-  for (let round = 1; round <= rounds; round++) {
+  for (let round = 1; round <= rounds && timeFor(round, plan); round++) {
     for (const name of names) {
       const value = await measures[name]!().catch((error: Error) => {
+        if (ground.processes.closed) throw error;
         say(`  ${name} failed in this round: ${error.message}`);
         return null;
       });
@@ -57,6 +56,12 @@ export async function measureMemory(ground: Ground, { rounds, peers, say }: Plan
     const values = (name: string): (number | null)[] => (found.get(name) ?? []).map((m) => m?.[metric] ?? null);
     return names.flatMap((name) => measuredOf(name, metric, values(name), values(MEMORY_ROW.threshold.reference)));
   });
+}
+
+async function measureEnvoy(ground: Ground, services: readonly LargeService[], format: "yaml" | "json"): Promise<Memory> {
+  const target = await envoyMesh(ground, services, format);
+  for (const { name } of services.slice(0, IN_USE)) await h2load(ground.processes, target, REQUESTS, CONNECTIONS, name);
+  return memory(target.pids);
 }
 
 /** What shows that the mesh is loaded whole. Throws when it is not. */

@@ -66,7 +66,8 @@ export class Processes {
   private readonly all = new Set<Running>();
   private readonly kept = new Set<Running>();
   private count = 0;
-  private closed = false;
+  /** The benchmark is being ended: what fails from now on failed because of that. */
+  closed = false;
 
   constructor(folder: string) {
     this.folder = folder;
@@ -104,6 +105,7 @@ export class Processes {
     }, timeoutMs);
     const how = await running.ended;
     clearTimeout(timer);
+    if (this.closed) throw new Error("interrupted");
     if (late) throw new Error(`${start.name} took longer than ${timeoutMs / 1000} s`);
     if (how !== "exit code 0") throw new Error(`${start.name} ended with ${how}:\n    ${running.tail()}`);
     const text = fs.readFileSync(running.log, "utf8");

@@ -1,6 +1,6 @@
 import fs from "node:fs";
 import path from "node:path";
-import type { ProfileShare } from "./features.ts";
+import { PARTS, type ProfileShare } from "./features.ts";
 import { pause, ROOT } from "./processes.ts";
 
 /**
@@ -69,11 +69,11 @@ async function connect(): Promise<WebSocket> {
 }
 
 /** Parts of the sidecar by the folder that their source lies in; the first that matches. */
-const PARTS: readonly (readonly [RegExp, string])[] = [
-  [/^proxy\/telemetry\//, "metrics"],
-  [/^proxy\/protocol\/http1\//, "HTTP/1.1 codec"],
+const FOLDERS: readonly (readonly [RegExp, string])[] = [
+  [/^proxy\/telemetry\//, PARTS.metrics],
+  [/^proxy\/protocol\/http1\//, PARTS.codec],
   [/^proxy\/protocol\//, "frames and HPACK"],
-  [/^(mesh\/decide|proxy\/(policy|balance|resilience))\//, "routes, balancing, retries, timeouts"],
+  [/^(mesh\/decide|proxy\/(policy|balance|resilience))\//, PARTS.policy],
   [/^proxy\/stack\//, "the exchange"],
   [/^proxy\/shell\//, "pools and connections"],
   [/^(proxy|runtime|api|ca|cli|node_modules)\//, "other parts of the sidecar"],
@@ -113,7 +113,7 @@ function partOf(
   // Native code: what it was called from is a leaf of its own without a place in any source.
   if (url === "") return "Node's and the kernel's native code: sockets, TLS, buffers";
   const file = modules.findLast((module) => module.line <= lineNumber)?.file ?? "";
-  return PARTS.find(([pattern]) => pattern.test(file))?.[1] ?? "other parts of the sidecar";
+  return FOLDERS.find(([pattern]) => pattern.test(file))?.[1] ?? "other parts of the sidecar";
 }
 
 /** The modules of the bundle that `weft proxy` runs. */

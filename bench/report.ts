@@ -70,16 +70,16 @@ function write(file: string, value: unknown): void {
   fs.writeFileSync(file, `${JSON.stringify(value, null, 2)}\n`);
 }
 
-/** Commits of Weft may differ: each row says what was measured when it was. */
+/** Neither Weft's commit nor how busy the machine was makes another environment. */
 function sameEnvironment(a: Environment | null, b: Environment): boolean {
-  const { weft: _a, ...before } = a ?? ({} as Environment);
-  const { weft: _b, ...now } = b;
+  const { weft: _a, loadAverage: _b, ...before } = a ?? ({} as Environment);
+  const { weft: _c, loadAverage: _d, ...now } = b;
   return JSON.stringify(before) === JSON.stringify(now);
 }
 
 function aboutEnvironment(e: Environment): string {
   const peers = [`Envoy ${e.envoy}`, `HAProxy ${e.haproxy}`, `nginx ${e.nginx}`, `h2load ${e.h2load}`].filter((p) => !p.endsWith("null"));
-  return `Weft ${e.weft} on Node ${e.node}, ${peers.join(", ")}; kernel ${e.kernel}, ${e.cores} cores of ${e.processor}.`;
+  return `Weft ${e.weft} on Node ${e.node}, ${peers.join(", ")}; kernel ${e.kernel}, ${e.cores} cores of ${e.processor}. Load average before the last run: ${e.loadAverage.toFixed(1)}.`;
 }
 
 const UNITS = { cpuUsPerRequest: "CPU µs", rssMiB: "RSS MiB", rssAnonMiB: "RssAnon MiB" } as const;
@@ -119,7 +119,7 @@ function featureTables({ variants, costs, profiles }: Features): string[] {
   const differences = costs.map((c) => `| ${c.feature} | ${c.us.toFixed(1)} | ${c.from} |`);
   const parts = [...new Set(profiles.flatMap((p) => p.shares.map((s) => s.part)))];
   const share = (p: Features["profiles"][number], part: string): string =>
-    `${Math.round(100 * (p.shares.find((s) => s.part === part)?.share ?? 0))} %`;
+    `${(100 * (p.shares.find((s) => s.part === part)?.share ?? 0)).toFixed(1)} %`;
   const shares = parts.map((part) => `| ${part} | ${profiles.map((p) => share(p, part)).join(" | ")} |`);
   const sections = [
     `### Row 6 what each feature costs\n\nGET 1 KiB, 32 connections, CPU µs per request, all sidecars that a request passes together.\n\n| Service | µs (least – most) |\n|---|---|\n${measured.join("\n")}`,

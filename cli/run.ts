@@ -37,6 +37,7 @@ export function runCommand(): Command {
       const options = {
         folder: dir,
         state: flags.state ?? path.join(dir, ".weft"),
+        command: ownCommand(),
         watch: flags.watch,
         json: flags.output === "json",
         logLevel: flags.logLevel,
@@ -54,6 +55,14 @@ export function runCommand(): Command {
       // Sockets of probes and scrapes may still be open; nothing of them matters now.
       process.exit();
     });
+}
+
+/** As the user can type it from here. */
+function ownCommand(): string {
+  if (PACKAGE_ROOT.includes(`${path.sep}node_modules${path.sep}`)) return "npx weft";
+  const script = path.join(PACKAGE_ROOT, "bin", "weft.js");
+  const near = path.relative(process.cwd(), script);
+  return near.startsWith("..") ? script : near;
 }
 
 /** What apps inherit: our environment, with the pinned Node first on the PATH, as `node` in an image would be. */

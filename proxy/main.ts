@@ -88,6 +88,7 @@ function compose(bootstrap: ProxyBootstrap): { start(): Promise<void>; shutdown:
   const log = (error: ProxyError, where: string): void => {
     if (limited.admit(error.code)) logger.warn(error.detail, { code: error.code, at: where });
   };
+  const ownListeners = new Set(bootstrap.outbound.map((o) => `${o.address}:${o.port}`));
   const services = new ServiceTable({
     documents,
     registry,
@@ -96,7 +97,12 @@ function compose(bootstrap: ProxyBootstrap): { start(): Promise<void>; shutdown:
     endpoint: {
       wiring,
       identity: () => identity.current(),
-      onConnection: (carrier, change) => registry.gauge("weft_upstream_open_connections", [carrier]).inc(change),
+      onConnection: (service, carrier, change) => {
+        registry.gauge("weft_upstream_open_connections", [carrier]).inc(change);
+        const [, namespace = "", name = "", port = ""] = service.split("/");
+        if (change > 0) registry.counter("weft_upstream_connections_total", [`${name}.${namespace}`, port, carrier]).inc();
+      },
+      isOwnListener: (name) => ownListeners.has(name),
       onHandshake: (outcome) => registry.counter("weft_tls_handshakes_total", ["outbound", outcome]).inc(),
     },
     outbound: {

@@ -4,7 +4,7 @@ import type { ObjectStore } from "./store.ts";
 
 /** What to try next, from what is there: nobody can edit a split that the folder does not have. */
 export function hints(
-  options: { readonly folder: string; readonly state: string },
+  options: { readonly folder: string; readonly state: string; readonly command: string },
   manifests: ManifestFolder,
   store: ObjectStore,
 ): string[] {
@@ -32,9 +32,10 @@ export function hints(
     const at = place(name, namespace, `spec.routes[${Math.max(0, split)}]`);
     lines.push(`  inject a fault          add \`faults: {abort: {status: 503, fraction: {numerator: 10}}}\` to the route at ${at}`);
   }
-  const state = ` --state ${options.state}`;
-  lines.push(`  stop the operator       weft stop operator${state}   (requests go on; \`weft start operator${state}\` brings it back)`);
-  lines.push(`  see what was accepted   weft get trafficpolicies${state}`);
-  lines.push(`  see who calls whom      weft get edges${state}`, "");
+  const run = (verb: string): string => `${options.command} ${verb} --state ${options.state}`;
+  lines.push(`  stop the operator       ${run("stop operator")}`);
+  lines.push(`  bring it back           ${run("start operator")}   (requests go on meanwhile)`);
+  lines.push(`  see what was accepted   ${run("get trafficpolicies")}`);
+  lines.push(`  see who calls whom      ${run("get edges")}`, "");
   return lines;
 }

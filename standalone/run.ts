@@ -35,6 +35,8 @@ export interface RunOptions {
   readonly folder: string;
   /** Folder of the run's own files; made when it is not there. */
   readonly state: string;
+  /** How the user can call this program, for hints: "bin/weft.js" in a checkout. */
+  readonly command: string;
   readonly watch: boolean;
   readonly json: boolean;
   readonly logLevel: ProxyBootstrap["logLevel"];

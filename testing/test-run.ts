@@ -12,13 +12,14 @@ import path from "node:path";
  */
 
 const ROOT = path.resolve(import.meta.dirname, "..");
+const LEDGER = path.join(ROOT, "testing/jest-ledger.js");
 const JEST = ["--experimental-vm-modules", "--disable-warning=ExperimentalWarning", "node_modules/jest/bin/jest.js"];
 /** A check that hangs is a failed one, milliseconds. */
 const CHECK_MS_MAX = 120_000;
 /** Lines shown of a check that failed. */
 const CHECK_LINES_MAX = 150;
 /** All of jest, likewise. `make test` as a whole is meant to stay under five minutes. */
-const JEST_MS_MAX = 15 * 60_000;
+const JEST_MS_MAX = 12 * 60_000;
 
 interface Count {
   passed: number;
@@ -98,14 +99,14 @@ function lastLines(output: string): string {
   return left <= 0 ? lines.join("\n") : `(${left} lines before these)\n${lines.slice(-CHECK_LINES_MAX).join("\n")}`;
 }
 
-/** What of jest's --json report is read here. */
-interface Report {
-  readonly numPassedTests: number;
-  readonly numFailedTests: number;
-  readonly numPendingTests: number;
-  readonly numTodoTests: number;
-  /** Files that failed as a whole: they could not be loaded, or hold no test. */
-  readonly numRuntimeErrorTestSuites: number;
+/** One line of testing/jest-ledger.js. */
+interface LedgerLine {
+  readonly started?: string;
+  readonly ended?: string;
+  readonly complete?: true;
+  readonly passed?: number;
+  readonly failed?: number;
+  readonly skipped?: number;
 }
 
 async function runJest(only: string, wanted: RegExp, count: Count): Promise<void> {
@@ -113,15 +114,19 @@ async function runJest(only: string, wanted: RegExp, count: Count): Promise<void
   if (selection === null) return;
   const folder = mkdtempSync(path.join(os.tmpdir(), "weft-jest-"));
   try {
-    const file = path.join(folder, "report.json");
+    const ledger = path.join(folder, "ledger");
+    const { default: base } = (await import(path.join(ROOT, "jest.config.js"))) as { default: object };
+    const config = { ...base, rootDir: ROOT, reporters: ["default", [LEDGER, { file: ledger }]] };
     const workers = Math.max(2, Math.min(8, os.availableParallelism()));
     const ci = process.env["UPDATE"] === "1" ? "--ci=false" : "--ci";
-    const args = ["--json", "--outputFile", file, `--maxWorkers=${workers}`, ci, "--passWithNoTests", ...selection];
+    // forceExit: a test that leaves a socket open has been told so by its own result, and must not keep the others' from being told.
+    const args = ["--config", JSON.stringify(config), `--maxWorkers=${workers}`, ci, "--forceExit", "--passWithNoTests", ...selection];
     const { code } = await run(["node", ...JEST, ...args], { limitMs: JEST_MS_MAX, show: true });
     const before = count.failed;
-    addReport(file, count);
+    // When tests are picked by name, all others of their files count as skipped.
+    addLedger(ledger, count, !selection.includes("--testNamePattern"));
     if (code !== 0 && count.failed === before) {
-      console.log(`jest ended with ${code} though its report names no failure`);
+      console.log(`jest ended with ${code} though no test failed`);
       count.failed++;
     }
   } finally {
@@ -142,19 +147,34 @@ async function select(only: string, wanted: RegExp, count: Count): Promise<reado
   return count.passed + count.failed > 0 ? null : ["--testNamePattern", only];
 }
 
-function addReport(file: string, count: Count): void {
-  let report: Report;
-  try {
-    report = JSON.parse(readFileSync(file, "utf8")) as Report;
-  } catch {
-    console.log("jest left no report: it did not come to its end");
-    count.failed++;
-    return;
+/** Counts what jest has written down; a file that was begun and never ended counts as one failed test. */
+function addLedger(file: string, count: Count, countSkipped: boolean): void {
+  const lines = readLines(file);
+  const ended = new Set(lines.map((line) => line.ended));
+  for (const { passed = 0, failed = 0, skipped = 0 } of lines) {
+    count.passed += passed;
+    count.failed += failed;
+    if (countSkipped) count.skipped += skipped;
   }
-  count.passed += report.numPassedTests;
-  count.failed += report.numFailedTests + report.numRuntimeErrorTestSuites;
-  // Under --testNamePattern every test that was not meant counts as pending.
-  if (process.env["ONLY"] === undefined || process.env["ONLY"] === "") count.skipped += report.numPendingTests + report.numTodoTests;
+  for (const { started } of lines) {
+    if (started === undefined || ended.has(started)) continue;
+    console.log(`FAILED  ${path.relative(ROOT, started)} never came to its end`);
+    count.failed++;
+  }
+  if (lines.some((line) => line.complete === true)) return;
+  console.log("FAILED  jest did not come to its end: some files may not have been run at all");
+  count.failed++;
+}
+
+function readLines(file: string): LedgerLine[] {
+  try {
+    return readFileSync(file, "utf8")
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line) as LedgerLine);
+  } catch {
+    return [];
+  }
 }
 
 /** Runs one program to its end in a process group of its own; code 124 when it took longer than `limitMs`. */
@@ -175,7 +195,7 @@ function run(
     child.stderr?.on("data", (chunk: Buffer) => (output += chunk.toString()));
     const timer = setTimeout(() => {
       code = 124;
-      console.log(`took longer than ${limitMs / 1000} s and is ended: ${program} ${args.join(" ")}`);
+      console.log(`took longer than ${limitMs / 1000} s and is ended: ${[program, ...args].join(" ").slice(0, 120)}`);
       end(child);
     }, limitMs);
     const done = (status: number): void => {

@@ -4,8 +4,11 @@ import { meshServerName, OPERATOR } from "#api/ports.ts";
 import { workloadId } from "#api/spiffe.ts";
 import { judgeSvid } from "./san.ts";
 
-/** Key exchange groups of every TLS endpoint of Weft, in order of preference. */
-export const ECDH_CURVES = "X25519:P-256";
+/**
+ * Key exchange groups of every TLS endpoint of Weft, in order of preference. P-256 first: OpenSSL is faster at it
+ * (1.40 against 1.53 ms for both sides of a handshake), and the certificates rest on it anyway.
+ */
+export const ECDH_CURVES = "P-256:X25519";
 
 /** The server proved to be somebody else than the operator. */
 export class NotTheOperatorError extends Error {}

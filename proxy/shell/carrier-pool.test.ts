@@ -82,7 +82,10 @@ describe("carriers to an endpoint", () => {
 
   it("are none while this workload has no certificate", async () => {
     const pod = await Pod.start({ identity: server });
-    const call = callOver(pod.carriers(() => null, idOf("server")), ask());
+    const call = callOver(
+      pod.carriers(() => null, idOf("server")),
+      ask(),
+    );
     assert.equal(call.refusal?.code, "WEFT_NOT_READY");
   });
 });
@@ -123,7 +126,13 @@ describe("an endpoint that is not who the document says", () => {
     track({ destroy: () => plain.close() });
     await until("a port", () => plain.listening);
     const { wiring } = rig(new ManualClock());
-    const target = { address: "127.0.0.1", port: (plain.address() as { port: number }).port, spiffeId: idOf("server"), connectTimeoutMs: 5_000, idleTimeoutMs: 1_000 };
+    const target = {
+      address: "127.0.0.1",
+      port: (plain.address() as { port: number }).port,
+      spiffeId: idOf("server"),
+      connectTimeoutMs: 5_000,
+      idleTimeoutMs: 1_000,
+    };
     assert.deepEqual(await failed(new CarrierPool(target, wiring, () => client)), ["WEFT_TLS_FAILED", false, null]);
   });
 
@@ -132,7 +141,12 @@ describe("an endpoint that is not who the document says", () => {
     const { wiring } = rig(clock);
     const silent = await backend();
     const pools = [await deadPort(), silent.port].map(
-      (port) => new CarrierPool({ address: "127.0.0.1", port, spiffeId: idOf("server"), connectTimeoutMs: 1_000, idleTimeoutMs: 1_000 }, wiring, () => client),
+      (port) =>
+        new CarrierPool(
+          { address: "127.0.0.1", port, spiffeId: idOf("server"), connectTimeoutMs: 1_000, idleTimeoutMs: 1_000 },
+          wiring,
+          () => client,
+        ),
     );
     const calls = pools.map((pool) => callOver(pool, ask()));
     await silent.nth(1);
@@ -228,11 +242,19 @@ describe("a peer that is gone without a word", () => {
     const { key, cert, ca } = server.tlsOptions;
     // Finishes its handshake and never says a word again.
     const heard: End[] = [];
-    const mute = tls.createServer({ key, cert, ca, requestCert: true, ALPNProtocols: [ALPN.http2] }, (socket) => heard.push(new End(socket)));
+    const mute = tls.createServer({ key, cert, ca, requestCert: true, ALPNProtocols: [ALPN.http2] }, (socket) =>
+      heard.push(new End(socket)),
+    );
     track({ destroy: () => mute.close() });
     mute.listen(0, "127.0.0.1");
     await until("a port", () => mute.listening);
-    const target = { address: "127.0.0.1", port: (mute.address() as { port: number }).port, spiffeId: idOf("server"), connectTimeoutMs: 5_000, idleTimeoutMs: 60_000 };
+    const target = {
+      address: "127.0.0.1",
+      port: (mute.address() as { port: number }).port,
+      spiffeId: idOf("server"),
+      connectTimeoutMs: 5_000,
+      idleTimeoutMs: 60_000,
+    };
     const pool = new CarrierPool(target, wiring, () => client);
     const call = callOver(pool, ask());
     await until("the request", () => (heard[0]?.bytes ?? 0) > 50);

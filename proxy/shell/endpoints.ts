@@ -12,12 +12,17 @@ import type { Wiring } from "./socket.ts";
 export interface EndpointDeps {
   readonly wiring: Wiring;
   readonly identity: () => LocalIdentity | null;
-  onConnection(carrier: "h2" | "h1", change: 1 | -1): void;
+  /** `service` is the key of the endpoints document: whose endpoint it is. */
+  onConnection(service: string, carrier: "h2" | "h1", change: 1 | -1): void;
   onHandshake(outcome: "ok" | "failed"): void;
+  /** "address:port" of a listener on which this proxy takes requests for others: an endpoint there would be called for ever. */
+  isOwnListener(name: string): boolean;
 }
 
 /** Timeouts of the connections to an endpoint; of the Service that it belongs to. */
 export interface ConnectionSettings {
+  /** Key of the endpoints document. */
+  readonly service: string;
   readonly connectTimeoutMs: number;
   readonly idleTimeoutMs: number;
 }
@@ -28,6 +33,8 @@ export class LiveEndpoint implements OutboundEndpoint {
   readonly spiffeId: string;
   readonly load = new Load();
   endpoint: Endpoint;
+  /** Set when the endpoint is this proxy's own outbound listener. */
+  readonly loop: ProxyError | null;
   private readonly carriers: CarrierPool | null;
   private readonly plain: Http1Pool | null;
 
@@ -36,14 +43,17 @@ export class LiveEndpoint implements OutboundEndpoint {
     const { address, port, spiffeId } = endpoint;
     this.name = `${address}:${port}`;
     this.spiffeId = spiffeId;
+    this.loop = deps.isOwnListener(this.name)
+      ? { code: "WEFT_LOOP", detail: `endpoint ${this.name} of ${settings.service} is this proxy's own outbound listener` }
+      : null;
     if (spiffeId === "") {
       this.carriers = null;
       this.plain = new Http1Pool({ address, port, ...settings }, deps.wiring);
-      this.plain.onCount = (change) => deps.onConnection("h1", change);
+      this.plain.onCount = (change) => deps.onConnection(settings.service, "h1", change);
     } else {
       this.plain = null;
       this.carriers = new CarrierPool({ address, port, spiffeId, ...settings }, deps.wiring, deps.identity);
-      this.carriers.onCount = (change) => deps.onConnection("h2", change);
+      this.carriers.onCount = (change) => deps.onConnection(settings.service, "h2", change);
       this.carriers.onHandshake = (outcome) => deps.onHandshake(outcome);
     }
   }
@@ -53,6 +63,7 @@ export class LiveEndpoint implements OutboundEndpoint {
   }
 
   open(events: ClientEvents, upstream: { upstream: Upstream | null }): ClientStream | ProxyError {
+    if (this.loop !== null) return this.loop;
     if (this.carriers !== null) return this.carriers.open(events, upstream);
     return (this.plain as Http1Pool).open(events, upstream);
   }

@@ -204,7 +204,10 @@ describe("a connection that cannot be made", () => {
     const c = await calls(() => {}, { port: await deadPort() });
     const call = c.call();
     await over(call);
-    assert.deepEqual([call.holder.upstream?.failure?.code, call.holder.upstream?.established, c.pool.size], ["WEFT_CONNECT_FAILED", false, 0]);
+    assert.deepEqual(
+      [call.holder.upstream?.failure?.code, call.holder.upstream?.established, c.pool.size],
+      ["WEFT_CONNECT_FAILED", false, 0],
+    );
   });
 
   it("within the timeout is given up", async () => {
@@ -236,7 +239,11 @@ describe("a response", () => {
     { name: "in its head", answer: "HTTP/1.1 200 OK\r\nContent-", reason: "closed" },
     { name: "before its head", answer: "", reason: "closed" },
     { name: "by what is not HTTP", answer: "SSH-2.0-x\r\n", reason: "protocol" },
-    { name: "by 101, which was not asked for", answer: "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n", reason: "protocol" },
+    {
+      name: "by 101, which was not asked for",
+      answer: "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+      reason: "protocol",
+    },
   ];
   for (const { name, answer, reason } of cut) {
     it(`cut off ${name} is a reset, never an end`, async () => {
@@ -273,7 +280,11 @@ describe("a response", () => {
   });
 
   it("passes chunks, trailers and interim responses", async () => {
-    const c = await calls(serve("HTTP/1.1 103 Early\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\nX-Sum: 6\r\n\r\n"));
+    const c = await calls(
+      serve(
+        "HTTP/1.1 103 Early\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\nX-Sum: 6\r\n\r\n",
+      ),
+    );
     const call = c.call();
     await over(call);
     assert.deepEqual([call.interims, call.body, call.trailers, c.pool.size], [[103], "onetwo", ["X-Sum", "6"], 1]);

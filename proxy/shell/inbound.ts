@@ -3,6 +3,7 @@ import tls from "node:tls";
 import { type InboundPort, MtlsMode, Protocol, type Workload } from "#api/gen/weft/discovery/v1/discovery_pb.ts";
 import { ALPN } from "#api/ports.ts";
 import { forwardedOf } from "#mesh/decide/fields.ts";
+import { ECDH_CURVES } from "../identity/operator-tls.ts";
 import { peerId } from "../identity/peer.ts";
 import type { LocalIdentity } from "../identity/store.ts";
 import { CLIENT_HELLO_BYTES_MAX, readClientHello } from "../protocol/clienthello.ts";
@@ -16,7 +17,7 @@ import { Carrier } from "./carrier.ts";
 import { Http1Pool } from "./http1-client.ts";
 import { Http1ServerConnection } from "./http1-server.ts";
 import { connectError, type Wiring } from "./socket.ts";
-import { pump } from "./tcp.ts";
+import { abort, pump, setTransport } from "./tcp.ts";
 
 /** A ClientHello must be whole, and the handshake done, after this long. */
 const HELLO_TIMEOUT_MS = 5_000;
@@ -56,6 +57,8 @@ export class InboundListener {
   private readonly metrics: InboundRequestMetrics;
   private readonly http1 = new Set<Http1ServerConnection>();
   private readonly carriers = new Set<Carrier>();
+  /** TCP sockets below TLS, by the peer's address and port. */
+  private readonly transports = new Map<string, Socket>();
   private readonly label: string;
   private version = 0;
 
@@ -235,11 +238,14 @@ export class InboundListener {
       this.tlsServer.setSecureContext({
         ...identity.tlsOptions,
         minVersion: "TLSv1.3",
-        ecdhCurve: "X25519:P-256",
+        ecdhCurve: ECDH_CURVES,
         requestCert: true,
         rejectUnauthorized: true,
       } as tls.SecureContextOptions);
     }
+    const name = endOf(socket);
+    this.transports.set(name, socket);
+    socket.once("close", () => this.transports.delete(name));
     this.tlsServer.emit("connection", socket);
   }
 
@@ -251,6 +257,8 @@ export class InboundListener {
 
   private secured(socket: tls.TLSSocket): void {
     socket.on("error", () => {});
+    const transport = this.transports.get(endOf(socket));
+    if (transport !== undefined) setTransport(socket, transport);
     const id = peerId(socket);
     const own = this.deps.identity();
     if (id === null || own === null || !id.startsWith(`spiffe://${own.trustDomain}/`)) {
@@ -323,7 +331,8 @@ export class InboundListener {
 
   private joinApp(socket: Socket, peer: string, dialled: Socket | null = null): void {
     const { registry, wiring } = this.deps;
-    const upstream = dialled ?? this.dialApp();
+    // One that was dialled while the client was silent may have failed meanwhile.
+    const upstream = dialled === null || dialled.destroyed ? this.dialApp() : dialled;
     const labels = ["inbound", "", this.label];
     const count = (error: string): void =>
       registry.counter("weft_tcp_connections_total", [...labels, peer, peer === "" ? "none" : "mtls", error]).inc();
@@ -333,7 +342,7 @@ export class InboundListener {
         { code: "WEFT_APP_UNREACHABLE", detail: connectError(error, `${this.options.appAddress}:${this.options.appPort}`, false).detail },
         `inbound :${this.label}`,
       );
-      socket.destroy();
+      abort(socket);
     };
     const abandoned = (): void => {
       upstream.destroy();
@@ -350,7 +359,7 @@ export class InboundListener {
     };
     upstream.on("error", failed);
     socket.once("close", abandoned);
-    if (dialled !== null && !dialled.connecting) join();
+    if (upstream === dialled && !dialled.connecting) join();
     else upstream.once("connect", join);
   }
 
@@ -358,6 +367,10 @@ export class InboundListener {
     this.deps.registry.counter("weft_inbound_refused_connections_total", [this.label, code]).inc();
     this.deps.log({ code, detail }, `inbound :${this.label}`);
   }
+}
+
+function endOf(socket: Socket): string {
+  return `${socket.remoteAddress}:${socket.remotePort}`;
 }
 
 /** Seen from inbound, an upstream that cannot be reached is the application. */

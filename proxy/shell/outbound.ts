@@ -1,5 +1,5 @@
 import net, { type Server, type Socket } from "node:net";
-import tls from "node:tls";
+import type tls from "node:tls";
 import { Protocol } from "#api/gen/weft/discovery/v1/discovery_pb.ts";
 import type { ErrorCode } from "#api/errors.ts";
 import { ALPN } from "#api/ports.ts";
@@ -7,13 +7,13 @@ import type { LocalIdentity } from "../identity/store.ts";
 import { Deadline, type Deadlines } from "../resilience/deadlines.ts";
 import { errorBody, errorFields, type ProxyError, statusOf } from "../stack/errors.ts";
 import { Exchange } from "../stack/exchange.ts";
-import type { Registry } from "../telemetry/metrics.ts";
-import { meshTlsOptions } from "./carrier-pool.ts";
+import type { Counter, Gauge, Registry } from "../telemetry/metrics.ts";
+import { meshConnect } from "./carrier-pool.ts";
 import type { LiveEndpoint } from "./endpoints.ts";
 import { Http1ServerConnection } from "./http1-server.ts";
 import type { LiveService, ServiceTable } from "./services.ts";
 import { connectError, type Wiring } from "./socket.ts";
-import { pump } from "./tcp.ts";
+import { pump, setTransport } from "./tcp.ts";
 
 /** How long a connection waits for the documents of a service that is used for the first time. */
 const RESOLVE_TIMEOUT_MS = 3_000;
@@ -36,6 +36,13 @@ export interface OutboundListenerDeps {
   log(error: ProxyError, where: string): void;
 }
 
+interface TcpMeters {
+  readonly established: Counter;
+  readonly open: Gauge;
+  readonly sent: Counter;
+  readonly received: Counter;
+}
+
 /** One explicit listener: all that is sent to it is meant for one service port. */
 export class OutboundListener {
   private readonly options: OutboundListenerOptions;
@@ -44,6 +51,7 @@ export class OutboundListener {
   private readonly key: string;
   private readonly where: string;
   private readonly connections = new Set<Http1ServerConnection>();
+  private readonly meters = new WeakMap<LiveEndpoint, TcpMeters>();
 
   constructor(options: OutboundListenerOptions, deps: OutboundListenerDeps) {
     this.options = options;
@@ -145,6 +153,10 @@ export class OutboundListener {
 
   private dial(socket: Socket, endpoint: LiveEndpoint, timeoutMs: number, next: (error: ProxyError) => void): void {
     const { deadlines, wiring } = this.deps;
+    if (endpoint.loop !== null) {
+      next(endpoint.loop);
+      return;
+    }
     const meshed = endpoint.spiffeId !== "";
     const identity = this.deps.identity();
     if (meshed && identity === null) {
@@ -153,16 +165,12 @@ export class OutboundListener {
     }
     const { address: host, port } = endpoint.endpoint;
     const started = wiring.nowMs();
-    const upstream: Socket =
-      meshed && identity !== null
-        ? tls.connect({
-            ...meshTlsOptions(identity, endpoint.spiffeId, ALPN.tcp),
-            host,
-            port,
-            allowHalfOpen: true,
-          } as tls.ConnectionOptions)
-        : net.connect({ host, port, allowHalfOpen: true });
-    upstream.setNoDelay(true);
+    const transport = net.connect({ host, port, allowHalfOpen: true, noDelay: true });
+    let upstream: Socket = transport;
+    if (meshed && identity !== null) {
+      upstream = meshConnect(identity, endpoint.spiffeId, ALPN.tcp, { socket: transport, allowHalfOpen: true });
+      setTransport(upstream, transport);
+    }
     let settled = false;
     const fail = (error: ProxyError): void => {
       if (settled) return;
@@ -170,6 +178,7 @@ export class OutboundListener {
       deadlines.cancel(timeout);
       socket.off("close", abandoned);
       upstream.destroy();
+      transport.destroy();
       endpoint.load.fail(wiring.nowMs());
       next(error);
     };
@@ -177,6 +186,7 @@ export class OutboundListener {
       settled = true;
       deadlines.cancel(timeout);
       upstream.destroy();
+      transport.destroy();
     };
     const timeout = new Deadline(() =>
       fail({ code: "WEFT_CONNECT_TIMEOUT", detail: `${endpoint.name} made no connection within ${timeoutMs} ms` }),
@@ -184,6 +194,7 @@ export class OutboundListener {
     deadlines.arm(timeout, timeoutMs);
     socket.once("close", abandoned);
     upstream.on("error", (error) => fail(connectError(error, endpoint.name, meshed)));
+    if (upstream !== transport) transport.on("error", (error) => fail(connectError(error, endpoint.name, false)));
     upstream.once(meshed ? "secureConnect" : "connect", () => {
       if (settled) return;
       if (meshed && (upstream as tls.TLSSocket).alpnProtocol !== ALPN.tcp) {
@@ -199,19 +210,33 @@ export class OutboundListener {
   }
 
   private join(socket: Socket, upstream: Socket, endpoint: LiveEndpoint): void {
-    const { registry, wiring } = this.deps;
-    const { name, namespace, port } = this.options.service;
-    const target = [`${name}.${namespace}`, String(port)];
-    this.count(endpoint.spiffeId, endpoint.spiffeId === "" ? "none" : "mtls", "");
-    const open = registry.gauge("weft_tcp_open_connections", ["outbound", ...target]);
-    const sent = registry.counter("weft_tcp_sent_bytes_total", ["outbound", ...target, endpoint.spiffeId]);
-    const received = registry.counter("weft_tcp_received_bytes_total", ["outbound", ...target, endpoint.spiffeId]);
+    const { established, open, sent, received } = this.metersOf(endpoint);
+    established.inc();
     open.inc();
     endpoint.load.inFlight++;
-    pump(socket, upstream, { account: wiring.account, sent, received }, () => {
+    pump(socket, upstream, { account: this.deps.wiring.account, sent, received }, () => {
       open.dec();
       endpoint.load.inFlight--;
     });
+  }
+
+  /** Looked up once an endpoint: looking series up by their labels is dear for short connections. */
+  private metersOf(endpoint: LiveEndpoint): TcpMeters {
+    let meters = this.meters.get(endpoint);
+    if (meters === undefined) {
+      const { registry } = this.deps;
+      const { name, namespace, port } = this.options.service;
+      const target = ["outbound", `${name}.${namespace}`, String(port)];
+      const peer = endpoint.spiffeId;
+      meters = {
+        established: registry.counter("weft_tcp_connections_total", [...target, peer, peer === "" ? "none" : "mtls", ""]),
+        open: registry.gauge("weft_tcp_open_connections", target),
+        sent: registry.counter("weft_tcp_sent_bytes_total", [...target, peer]),
+        received: registry.counter("weft_tcp_received_bytes_total", [...target, peer]),
+      };
+      this.meters.set(endpoint, meters);
+    }
+    return meters;
   }
 
   private count(peer: string, security: "mtls" | "none", error: string): void {

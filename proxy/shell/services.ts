@@ -162,6 +162,7 @@ export class ServiceTable {
       this.endpoints.set(definition.endpoints, byName);
     }
     const settings = {
+      service: definition.endpoints,
       connectTimeoutMs: definition.connectTimeoutMs || CONNECT_TIMEOUT_MS,
       idleTimeoutMs: definition.idleTimeoutMs || IDLE_TIMEOUT_MS,
     };

@@ -51,11 +51,14 @@ describe("a TCP connection through the proxy", () => {
   });
   it("breaks the other side when one side breaks", async () => {
     const c = await chain();
-    const closed = once(c.client, "close");
+    const failed = new Promise<NodeJS.ErrnoException>((resolve) => {
+      c.client.once("error", resolve);
+    });
     c.server.resetAndDestroy();
-    await closed;
+    const error = await failed;
     const result = await c.result;
     c.close();
+    assert.equal(error.code, "ECONNRESET");
     assert.notEqual(result.error, "");
   });
   it("holds no more than the sockets' own marks while a reader stalls, and gives all of it back", async () => {

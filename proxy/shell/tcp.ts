@@ -17,6 +17,23 @@ export interface PumpMeters {
   readonly received: { inc(n: number): void };
 }
 
+/** The TCP socket below a TLS socket. Node gives no way from one to the other, so who makes the pair says so here. */
+const transports = new WeakMap<Socket, Socket>();
+
+export function setTransport(tlsSocket: Socket, transport: Socket): void {
+  transports.set(tlsSocket, transport);
+}
+
+/**
+ * Ends a connection so that the peer sees an error (RST) and never an orderly end: `destroy` alone sends FIN, and
+ * Node's TLS takes a FIN without close_notify for the end of the data, too.
+ */
+export function abort(socket: Socket): void {
+  const transport = transports.get(socket) ?? socket;
+  if (!("encrypted" in transport) && !transport.destroyed) transport.resetAndDestroy();
+  socket.destroy();
+}
+
 /**
  * Passes bytes between two sockets until both directions have ended. A half-close is passed on, one
  * direction at a time; an error on either side destroys both, so that a broken stream never looks whole.
@@ -31,8 +48,10 @@ export function pump(client: Socket, server: Socket, meters: PumpMeters, done: (
     if (state.over) return;
     state.over = true;
     report();
-    client.destroy();
-    server.destroy();
+    for (const socket of [client, server]) {
+      if (state.error === "") socket.destroy();
+      else abort(socket);
+    }
     done({ sent: state.sent, received: state.received, error: state.error });
   };
   const direction = (from: Socket, to: Socket, count: (n: number) => void): void => {

@@ -139,7 +139,13 @@ export class Pod implements Rig {
 
   /** A TLS client of any kind; null when the handshake, or what follows at once, fails. */
   async secure(options: tls.ConnectionOptions): Promise<End | null> {
-    const socket = tls.connect({ host: this.address, port: this.port, rejectUnauthorized: false, allowHalfOpen: true, ...options } as tls.ConnectionOptions);
+    const socket = tls.connect({
+      host: this.address,
+      port: this.port,
+      rejectUnauthorized: false,
+      allowHalfOpen: true,
+      ...options,
+    } as tls.ConnectionOptions);
     const end = new End(socket);
     await Promise.race([once(socket, "secureConnect"), once(socket, "close"), once(socket, "error")]).catch(() => {});
     return socket.destroyed || socket.getProtocol() === null ? null : end;
@@ -170,7 +176,11 @@ export class CarrierCall extends Heard<ResponseHead> {
   }
 }
 
-export function callOver(pool: CarrierPool, head: Parameters<CarrierCall["onHead"]>[0], end = true): CarrierCall & { stream: import("../protocol/stream.ts").ClientStream } {
+export function callOver(
+  pool: CarrierPool,
+  head: Parameters<CarrierCall["onHead"]>[0],
+  end = true,
+): CarrierCall & { stream: import("../protocol/stream.ts").ClientStream } {
   const call = new CarrierCall();
   const stream = pool.open(call, call.holder);
   if ("code" in stream) call.refusal = stream;

@@ -9,10 +9,10 @@ import { createWiring, type Wiring } from "./socket.ts";
 
 /** For tests of the shell: both ends of real loopback sockets, played by hand, and waiting until something is so. */
 
-const WAIT_MS_MAX = 10_000;
+const WAIT_MS_MAX = 4_500;
 const LOOK_MS = 3;
 
-/** Waits until `holds` answers something that is true, at most 10 s. */
+/** Waits until `holds` answers something that is true, at most 4.5 s: less than jest waits for a test. */
 export async function until<T>(what: string, holds: () => T | Promise<T>): Promise<NonNullable<T>> {
   const end = performance.now() + WAIT_MS_MAX;
   for (;;) {
@@ -97,7 +97,10 @@ export class End {
     return this.text;
   }
 
+  /** Waits until nothing is left of the connection; what the peer has ended is ended here, too. */
   async gone(): Promise<string> {
+    await this.all();
+    this.socket.end();
     await until(`the close after ${JSON.stringify(this.text.slice(-500))}`, () => this.closed);
     return this.text;
   }
@@ -106,7 +109,7 @@ export class End {
 export async function dial(port: number, host = "127.0.0.1"): Promise<End> {
   const socket = net.connect({ port, host, allowHalfOpen: true, noDelay: true });
   const end = new End(socket);
-  await Promise.race([once(socket, "connect"), once(socket, "close")]);
+  await Promise.race([once(socket, "connect"), once(socket, "close")]).catch(() => {});
   return end;
 }
 

@@ -188,7 +188,14 @@ export class OutboundDirector implements Director {
   retryAfter(x: Exchange, failure: AttemptFailure): number {
     const plan = x.plan as Plan;
     const { code } = failure.error;
-    if (plan.route === null || code === "WEFT_FAULT_ABORT" || code === "WEFT_NO_BACKEND" || code === "WEFT_NOT_READY") return -1;
+    if (
+      plan.route === null ||
+      code === "WEFT_FAULT_ABORT" ||
+      code === "WEFT_NO_BACKEND" ||
+      code === "WEFT_NOT_READY" ||
+      code === "WEFT_LOOP"
+    )
+      return -1;
     const verdict = judgeRetry(plan.route.retry, {
       method: x.request.method,
       end: endOf(failure),

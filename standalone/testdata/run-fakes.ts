@@ -20,4 +20,4 @@ const files = {
   cwd: here,
 };
 const inherited = { PATH: `${path.dirname(process.execPath)}:/usr/local/bin:/usr/bin:/bin` };
-process.exit(await runFolder({ folder, state: path.join(folder, ".weft"), watch: true, json: true, logLevel: "info", inherited, files }, terminal, new SystemClock(), stopped));
+process.exit(await runFolder({ folder, state: path.join(folder, ".weft"), command: "weft", watch: true, json: true, logLevel: "info", inherited, files }, terminal, new SystemClock(), stopped));

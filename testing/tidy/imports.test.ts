@@ -36,6 +36,8 @@ const EDGES: readonly (Edge & { readonly name: string })[] = [
     "it takes its resources through api/store.ts, so that one operator serves a cluster and one machine",
   ),
   only("proxy", "mesh/decide|runtime|api", "a sidecar must start and serve with everything else down, and its bundle stays small"),
+  only("kube", "api|runtime", "it speaks to the API server for everybody and knows nobody's meaning"),
+  only("injector", "mesh|kube|runtime|api", "what it decides of a pod is pure; only its shell needs the API server"),
   only("crds", "api", "the definitions say what the schemas say and nothing else"),
   only("docs", "mesh|api", "the pages are generated from the vocabulary, and from what plan says of it"),
   {

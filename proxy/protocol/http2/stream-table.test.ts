@@ -11,13 +11,11 @@ describe("the table of streams", () => {
         const model = new Map<number, { id: number }>();
         for (const [what, n] of steps) {
           const id = 2 * n + 1;
-          if (what === "open" && !model.has(id)) {
-            const stream = { id };
-            table.set(id, stream);
-            model.set(id, stream);
-          } else if (what === "close") {
-            assert.equal(table.delete(id), model.delete(id));
-          }
+          const stream = { id };
+          const opens = what === "open" && !model.has(id);
+          if (opens) table.set(id, stream);
+          if (opens) model.set(id, stream);
+          assert.equal(what === "close" && table.delete(id), what === "close" && model.delete(id));
           assert.equal(table.get(id), model.get(id));
           assert.equal(table.size, model.size);
         }
