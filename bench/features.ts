@@ -45,6 +45,10 @@ export function featureCosts(measured: readonly Measured[], plainHop: readonly P
     less("the second sidecar", pairOpen, plainHttp),
     less("mTLS, and frames on shared connections, between the two", pairHttp, pairOpen),
     less("policy in the mTLS pair", pairPolicy, pairHttp),
-    less("mTLS for bytes, a connection of its own for each of the client's", pairBytes, pairOpen),
+    {
+      feature: "mTLS for bytes, a connection of its own for each of the client's",
+      from: `${pairBytes} − 2 × ${plainBytes}`,
+      us: us(pairBytes) - 2 * us(plainBytes),
+    },
   ].filter((cost) => Number.isFinite(cost.us));
 }

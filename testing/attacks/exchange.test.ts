@@ -287,10 +287,7 @@ describe("a slow reader", () => {
       }
     };
     c.socket.on("drain", send);
-    const app = await until(
-      "the app's connection",
-      () => [...pair.app.sockets].find((s) => s.bytesRead > 0 && !s.destroyed),
-    );
+    const app = await until("the app's connection", () => [...pair.app.sockets].find((s) => s.bytesRead > 0 && !s.destroyed));
     // Not a byte is read for a while, then as fast as it goes, for a bounded time.
     app.pause();
     send();
