@@ -1,7 +1,16 @@
-import { ConnectError, createClient } from "@connectrpc/connect";
-import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
-import { type DiscoveryRequest, DiscoveryService } from "#api/gen/weft/discovery/v1/discovery_pb.ts";
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import type { Clock } from "#api/clock.ts";
+import {
+  type DiscoveryRequest,
+  DiscoveryRequestSchema,
+  DiscoveryResponseSchema,
+  DiscoveryService,
+} from "#api/gen/weft/discovery/v1/discovery_pb.ts";
+import { SystemClock } from "#runtime/clock.ts";
 import { operatorTls } from "../identity/operator-tls.ts";
+import type { CallEvents, GrpcCall } from "../protocol/grpc/call.ts";
+import { type GrpcStatus, OK } from "../protocol/grpc/status.ts";
+import { explain, GrpcChannel } from "./grpc-channel.ts";
 import type { DiscoveryStream, DiscoveryStreamEvents, DiscoveryTransport } from "./transport.ts";
 
 export interface GrpcTransportOptions {
@@ -10,59 +19,35 @@ export interface GrpcTransportOptions {
   readonly trustDomain: string;
   /** Who we are now; null: nobody yet, and opening fails. */
   readonly identity: () => { readonly keyPem: string; readonly chainPem: string; readonly rootsPem: string } | null;
+  /** Default: the real one. */
+  readonly clock?: Clock;
 }
 
-/** A dead connection is noticed within 13 s (Linkerd's values); any byte received counts as life. */
-const PING_INTERVAL_MS = 10_000;
-const PING_TIMEOUT_MS = 3_000;
 /** One document is at most 100 endpoints or one Service's routes. */
 const MESSAGE_BYTES_MAX = 16 * 1024 * 1024;
+/** What may wait for an operator that does not read: several times all subscriptions of a proxy. */
+const WAITING_BYTES_MAX = 16 * 1024 * 1024;
+
+const STREAM_PATH = `/${DiscoveryService.typeName}/${DiscoveryService.method.stream.name}`;
 
 /**
  * Discovery streams over gRPC on mTLS, a connection of its own for each: TLS 1.3 with our SVID, and the
  * other end must be the operator by its SVID. Any gRPC client can do the same.
  */
 export function grpcDiscoveryTransport(options: GrpcTransportOptions): DiscoveryTransport {
-  return { open: (events) => openStream(options, events) };
-}
-
-function openStream(options: GrpcTransportOptions, events: DiscoveryStreamEvents): DiscoveryStream {
-  const identity = options.identity();
-  if (identity === null) return closedAtOnce(events, "no identity yet");
-  const baseUrl = `https://${options.address}`;
-  const sessionManager = new Http2SessionManager(
-    baseUrl,
-    { pingIntervalMs: PING_INTERVAL_MS, pingTimeoutMs: PING_TIMEOUT_MS },
-    operatorTls({ trustDomain: options.trustDomain, ...identity }),
-  );
-  const client = createClient(DiscoveryService, createGrpcTransport({ baseUrl, sessionManager, readMaxBytes: MESSAGE_BYTES_MAX }));
-  const requests = new RequestQueue();
-  const abort = new AbortController();
-  let closed = false;
-  const end = (): void => {
-    closed = true;
-    requests.end();
-    abort.abort();
-    sessionManager.abort();
-  };
-  const run = async (): Promise<void> => {
-    let reason = "the operator ended the stream";
-    // Whatever fails at once must not be told of before `open` has returned.
-    await null;
-    try {
-      for await (const response of client.stream(requests, { signal: abort.signal })) {
-        if (closed) return;
-        events.onMessage(response);
+  const clock = options.clock ?? new SystemClock();
+  return {
+    open(events) {
+      const identity = options.identity();
+      if (identity === null) return closedAtOnce(events, "no identity yet");
+      try {
+        const tls = operatorTls({ trustDomain: options.trustDomain, ...identity });
+        return new GrpcStream(new GrpcChannel({ address: options.address, tls, clock, messageBytesMax: MESSAGE_BYTES_MAX }), events);
+      } catch (error) {
+        return closedAtOnce(events, messageOf(error));
       }
-    } catch (error) {
-      reason = reasonOf(error);
-    }
-    if (closed) return;
-    end();
-    events.onClosed(reason);
+    },
   };
-  void run();
-  return { send: (request) => requests.push(request), close: end };
 }
 
 function closedAtOnce(events: DiscoveryStreamEvents, reason: string): DiscoveryStream {
@@ -78,40 +63,55 @@ function closedAtOnce(events: DiscoveryStreamEvents, reason: string): DiscoveryS
   };
 }
 
-/** The innermost cause says most: "connect ECONNREFUSED", or what checkServerIdentity found. */
-function reasonOf(error: unknown): string {
-  const connect = ConnectError.from(error);
-  const cause = connect.cause;
-  return cause instanceof Error && !connect.rawMessage.includes(cause.message)
-    ? `${connect.rawMessage} (${cause.message})`
-    : connect.rawMessage;
-}
+class GrpcStream implements DiscoveryStream, CallEvents {
+  private readonly channel: GrpcChannel;
+  private readonly events: DiscoveryStreamEvents;
+  private readonly call: GrpcCall;
+  private waitingBytes = 0;
+  private closed = false;
 
-/** What is to be sent, as the async iterable that connect wants: one reader, in order. */
-class RequestQueue implements AsyncIterable<DiscoveryRequest> {
-  private readonly waiting: DiscoveryRequest[] = [];
-  private ended = false;
-  private wake: () => void = () => {};
-
-  push(request: DiscoveryRequest): void {
-    this.waiting.push(request);
-    this.wake();
+  constructor(channel: GrpcChannel, events: DiscoveryStreamEvents) {
+    this.channel = channel;
+    this.events = events;
+    this.call = channel.call(STREAM_PATH, this);
   }
 
-  end(): void {
-    this.ended = true;
-    this.wake();
+  send(request: DiscoveryRequest): void {
+    const message = toBinary(DiscoveryRequestSchema, request);
+    if (this.call.send(message)) return;
+    this.waitingBytes += message.length;
+    if (this.waitingBytes > WAITING_BYTES_MAX) this.channel.destroy("the operator does not read what it is sent");
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<DiscoveryRequest> {
-    while (!this.ended) {
-      const next = this.waiting.shift();
-      if (next !== undefined) yield next;
-      else {
-        await new Promise<void>((resolve) => {
-          this.wake = resolve;
-        });
-      }
+  close(): void {
+    this.closed = true;
+    this.call.cancel();
+    this.channel.close();
+  }
+
+  onWritable(): void {
+    this.waitingBytes = 0;
+  }
+
+  onMessage(message: Buffer): void {
+    try {
+      this.events.onMessage(fromBinary(DiscoveryResponseSchema, message));
+    } catch (error) {
+      this.end(messageOf(error));
     }
   }
+
+  onEnd(status: GrpcStatus): void {
+    this.end(status.code === OK ? "the operator ended the stream" : explain(status));
+  }
+
+  private end(reason: string): void {
+    if (this.closed) return;
+    this.close();
+    this.events.onClosed(reason);
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -1,6 +1,6 @@
 import type { DiscoveryRequest, DiscoveryResponse } from "#api/gen/weft/discovery/v1/discovery_pb.ts";
 
-/** Carries discovery streams: over connect-node now, over our own HTTP/2 engine later, in memory in tests. */
+/** Carries discovery streams: over gRPC on our own HTTP/2 engine, in memory in tests. */
 export interface DiscoveryTransport {
   /**
    * Opens one stream with the identity of the moment. Requests may be sent at once; they wait for the connection. `onClosed` is

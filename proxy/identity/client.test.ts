@@ -105,6 +105,22 @@ describe("fetching an identity", () => {
     assert.deepEqual(await failure(options), { code: gives, retryable });
   });
 
+  const codes: { message: string; gives: string }[] = [
+    { message: "WEFT_RATE_LIMITED: slow down", gives: "WEFT_RATE_LIMITED: slow down" },
+    { message: "WEFT_OF_TOMORROW: who knows", gives: "WEFT_IDENTITY_UNAVAILABLE: WEFT_OF_TOMORROW: who knows" },
+    { message: "", gives: "WEFT_IDENTITY_UNAVAILABLE: RESOURCE_EXHAUSTED" },
+  ];
+  it.each(codes)("says $gives when the operator says '$message'", async ({ message, gives }) => {
+    const options = await operator((router) => {
+      router.service(IdentityService, {
+        issue: () => {
+          throw new ConnectError(message, Code.ResourceExhausted);
+        },
+      });
+    });
+    await assert.rejects(fetchIdentity(options), { message: gives, retryable: true });
+  });
+
   it("refuses a server that is a workload of the same CA, before it sends the token", async () => {
     const seen: IssueRequest[] = [];
     assert.deepEqual(await failure(await operator(issuing(seen), ID)), { code: "WEFT_PEER_IDENTITY", retryable: false });

@@ -1,11 +1,12 @@
 import { createHash, createPrivateKey, generateKeyPair, type KeyObject, sign, X509Certificate } from "node:crypto";
 import { promisify } from "node:util";
-import { Code, ConnectError, createClient } from "@connectrpc/connect";
-import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { Clock } from "#api/clock.ts";
 import { type ErrorCode, ERRORS } from "#api/errors.ts";
-import { IdentityService, type IssueResponse } from "#api/gen/weft/identity/v1/identity_pb.ts";
+import { IdentityService, IssueRequestSchema, type IssueResponse, IssueResponseSchema } from "#api/gen/weft/identity/v1/identity_pb.ts";
 import type { SpiffeId } from "#api/spiffe.ts";
+import { callOnce, GrpcError } from "../control/grpc-channel.ts";
+import { DEADLINE_EXCEEDED, INVALID_ARGUMENT, PERMISSION_DENIED, UNAUTHENTICATED } from "../protocol/grpc/status.ts";
 import { NoBundleError, NotTheOperatorError, operatorTls } from "./operator-tls.ts";
 import { judgeSvid } from "./san.ts";
 
@@ -86,44 +87,35 @@ export function proofOf(token: string, privateKey: KeyObject): Buffer {
   return sign("sha256", Buffer.from(`weft-identity-proof-v1\n${tokenHash}`, "utf8"), privateKey);
 }
 
+const ISSUE_PATH = `/${IdentityService.typeName}/${IdentityService.method.issue.name}`;
+
 async function issue(options: FetchOptions, request: { publicKey: Uint8Array; token: string; proof: Uint8Array }): Promise<IssueResponse> {
-  const baseUrl = `https://${options.address}`;
-  let cancelTimeout: () => void = () => {};
-  let session: Http2SessionManager | undefined;
-  const abort = new AbortController();
+  const { address, clock } = options;
   try {
-    session = new Http2SessionManager(baseUrl, {}, operatorTls({ trustDomain: options.trustDomain, rootsPem: options.bundlePem }));
-    const client = createClient(IdentityService, createGrpcTransport({ baseUrl, sessionManager: session, readMaxBytes: ANSWER_BYTES_MAX }));
-    cancelTimeout = options.clock.after(options.timeoutMs ?? TIMEOUT_MS, () => {
-      abort.abort();
-      // The signal does not reach a connection that is still being made.
-      session?.abort();
-    });
-    return await client.issue(request, { signal: abort.signal });
+    const tls = operatorTls({ trustDomain: options.trustDomain, rootsPem: options.bundlePem });
+    const message = toBinary(IssueRequestSchema, create(IssueRequestSchema, request));
+    const channel = { address, tls, clock, messageBytesMax: ANSWER_BYTES_MAX };
+    return fromBinary(IssueResponseSchema, await callOnce(channel, ISSUE_PATH, message, options.timeoutMs ?? TIMEOUT_MS));
   } catch (error) {
-    throw abort.signal.aborted
-      ? new IdentityError("WEFT_CONNECT_TIMEOUT", true, `no answer from ${options.address}`, error)
-      : failureOf(error);
-  } finally {
-    cancelTimeout();
-    session?.abort();
+    throw failureOf(error);
   }
 }
 
 function failureOf(error: unknown): IdentityError {
   const chain = causes(error);
-  const detail = error instanceof ConnectError ? error.rawMessage : error instanceof Error ? error.message : String(error);
+  const detail = error instanceof Error ? error.message : String(error);
+  const status = error instanceof GrpcError ? error.status : null;
+  if (status?.code === DEADLINE_EXCEEDED && !status.fromPeer) return new IdentityError("WEFT_CONNECT_TIMEOUT", true, detail, error);
   const impostor = chain.find((cause) => cause instanceof NotTheOperatorError);
   if (impostor !== undefined) return new IdentityError("WEFT_PEER_IDENTITY", false, impostor.message, error);
   if (error instanceof NoBundleError || chain.some((cause) => TLS_CODE.test(codeOf(cause))))
     return new IdentityError("WEFT_TLS_FAILED", false, detail, error);
   if (chain.some((cause) => /^E[A-Z]+$/.test(codeOf(cause)))) return new IdentityError("WEFT_CONNECT_FAILED", true, detail, error);
-  const rpc = error instanceof ConnectError ? error : null;
-  const retryable = ![Code.Unauthenticated, Code.PermissionDenied, Code.InvalidArgument].includes(rpc?.code ?? Code.Unknown);
-  // The operator leads its message with the code; it stands alone in the trailer.
-  const said = rpc?.metadata.get("weft-code") ?? "";
+  const retryable = status === null || ![UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT].includes(status.code);
+  // The operator leads its message with the code. The trailer `weft-code` is for others: our codec lets no field of that prefix pass.
+  const said = /^WEFT_[A-Z0-9_]+(?=: )/.exec(status?.message ?? "")?.[0] ?? "";
   if (Object.hasOwn(ERRORS, said)) return new IdentityError(said as ErrorCode, retryable, detail.replace(`${said}: `, ""), error);
-  const code = retryable ? "WEFT_IDENTITY_UNAVAILABLE" : rpc?.code === Code.InvalidArgument ? "WEFT_KEY_REFUSED" : "WEFT_TOKEN_REFUSED";
+  const code = retryable ? "WEFT_IDENTITY_UNAVAILABLE" : status?.code === INVALID_ARGUMENT ? "WEFT_KEY_REFUSED" : "WEFT_TOKEN_REFUSED";
   return new IdentityError(code, retryable, detail, error);
 }
 

@@ -1,5 +1,5 @@
 import { X509Certificate } from "node:crypto";
-import type { SecureClientSessionOptions } from "node:http2";
+import type { ConnectionOptions } from "node:tls";
 import { meshServerName, OPERATOR } from "#api/ports.ts";
 import { workloadId } from "#api/spiffe.ts";
 import { judgeSvid } from "./san.ts";
@@ -30,7 +30,7 @@ export interface OperatorTlsOptions {
  * certificate must be the SVID of the operator itself. Any workload holds a certificate of the same CA, so
  * without the second check any of them could play operator. Throws NoBundleError.
  */
-export function operatorTls(options: OperatorTlsOptions): SecureClientSessionOptions {
+export function operatorTls(options: OperatorTlsOptions): ConnectionOptions {
   // Node takes an empty `ca` for "the public CAs" and passes over what it cannot read.
   if (!isCertificate(options.rootsPem)) throw new NoBundleError("the trust bundle has no readable certificate");
   const operator = workloadId(options.trustDomain, OPERATOR.namespace, OPERATOR.serviceAccount);

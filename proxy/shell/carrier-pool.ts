@@ -25,11 +25,11 @@ export interface CarrierTarget {
 }
 
 /** Options of tls.connect for a connection to a sidecar, whatever it carries. The peer's SPIFFE id is checked before a byte of ours is sent. */
-export function meshTlsOptions(identity: LocalIdentity, expectedId: string, alpn: string): tls.ConnectionOptions {
+export function meshTlsOptions(identity: LocalIdentity, expectedId: string, alpn: readonly string[]): tls.ConnectionOptions {
   return {
     secureContext: identity.clientContext,
     servername: meshServerName(identity.trustDomain),
-    ALPNProtocols: [alpn],
+    ALPNProtocols: [...alpn],
     rejectUnauthorized: true,
     minVersion: "TLSv1.3",
     // Called by Node only after the chain was verified against our bundle.
@@ -51,7 +51,7 @@ export function meshTlsOptions(identity: LocalIdentity, expectedId: string, alpn
 export function meshConnect(
   identity: LocalIdentity,
   expectedId: string,
-  alpn: string,
+  alpn: readonly string[],
   to: { readonly host: string; readonly port: number } | { readonly socket: net.Socket; readonly allowHalfOpen: boolean },
 ): tls.TLSSocket {
   const socket = tls.connect({ ...meshTlsOptions(identity, expectedId, alpn), ...to } as tls.ConnectionOptions);
@@ -59,6 +59,9 @@ export function meshConnect(
     ({ raw: socket.getPeerX509Certificate()?.raw ?? NO_CERTIFICATE }) as unknown as tls.DetailedPeerCertificate;
   return socket;
 }
+
+/** ALPN of HTTP/1.1 (RFC 7301); what servers that are no sidecars choose, if they choose at all. */
+export const HTTP1 = "http/1.1";
 
 const NO_CERTIFICATE = Buffer.alloc(0);
 
@@ -71,6 +74,8 @@ export class CarrierPool {
   /** Called with the change in the number of open connections. */
   onCount: (change: 1 | -1) => void = () => {};
   onHandshake: (outcome: "ok" | "failed") => void = () => {};
+  /** The endpoint proved its identity and chose none of our carriers: it is no sidecar. */
+  onForeign: () => void = () => {};
 
   constructor(target: CarrierTarget, wiring: Wiring, identity: () => LocalIdentity | null) {
     this.target = target;
@@ -139,7 +144,7 @@ class ClientCarrier implements Upstream {
     this.pool = pool;
     this.version = identity.version;
     const { address, port, spiffeId, connectTimeoutMs } = pool.target;
-    const socket = meshConnect(identity, spiffeId, ALPN.http2, { host: address, port });
+    const socket = meshConnect(identity, spiffeId, [ALPN.http2, HTTP1], { host: address, port });
     socket.setNoDelay(true);
     // The timeout is for connect(2) and the handshake together: a peer that accepts and says nothing is as dead.
     this.deadline = new Deadline(() => this.timedOut());
@@ -153,7 +158,10 @@ class ClientCarrier implements Upstream {
     this.carrier.onClose = () => this.gone();
     socket.on("secureConnect", () => {
       if (socket.alpnProtocol !== ALPN.http2) {
+        // Not a sidecar, but it holds the right SVID: nothing was sent yet, so its requests are made anew over HTTP/1.1.
         this.failure = { code: "WEFT_TLS_FAILED", detail: `${address}:${port} does not speak ${ALPN.http2}` };
+        pool.onHandshake("ok");
+        pool.onForeign();
         this.carrier.destroy(this.failure.detail);
         return;
       }

@@ -15,6 +15,8 @@ export interface Http1Target {
   readonly port: number;
   /** Address to connect from; undefined: the system's choice. */
   readonly localAddress?: string;
+  /** Makes a connection over TLS that has checked who the peer is by "secureConnect"; undefined: plaintext. */
+  readonly secure?: () => Socket;
   readonly connectTimeoutMs: number;
   /** How long an unused connection is kept. Zero: never kept. */
   readonly idleTimeoutMs: number;
@@ -95,13 +97,9 @@ class Http1ClientConnection implements Upstream {
   constructor(pool: Http1Pool) {
     this.pool = pool;
     const { address, port, localAddress, connectTimeoutMs } = pool.target;
-    const socket = net.connect({
-      host: address,
-      port,
-      noDelay: true,
-      allowHalfOpen: false,
-      ...(localAddress === undefined ? {} : { localAddress }),
-    });
+    const { secure } = pool.target;
+    const local = localAddress === undefined ? {} : { localAddress };
+    const socket = secure?.() ?? net.connect({ host: address, port, noDelay: true, allowHalfOpen: false, ...local });
     this.socket = socket;
     // At the end of the turn, after every readable socket has been read: bytes that came unasked on an idle
     // connection are then seen before the next request is written to it (response queue poisoning, CVE-2026-48931).
@@ -109,14 +107,14 @@ class Http1ClientConnection implements Upstream {
     this.output.onRoom = () => this.current?.room();
     this.deadline = new Deadline(() => this.timedOut());
     pool.wiring.deadlines.arm(this.deadline, connectTimeoutMs);
-    socket.on("connect", () => {
+    socket.on(secure === undefined ? "connect" : "secureConnect", () => {
       this.established = true;
       pool.wiring.deadlines.cancel(this.deadline);
     });
     socket.on("data", (chunk: Buffer) => this.receive(chunk));
     socket.on("end", () => this.receiveEnd());
     socket.on("error", (error) => {
-      if (!this.established) this.failure ??= connectError(error, `${address}:${port}`, false);
+      if (!this.established) this.failure ??= connectError(error, `${address}:${port}`, secure !== undefined);
     });
     socket.on("close", () => this.gone());
   }

@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
+import type { AddressInfo } from "node:net";
+import tls from "node:tls";
 import { Protocol } from "#api/gen/weft/discovery/v1/discovery_pb.ts";
+import { peerId } from "../identity/peer.ts";
 import type { LocalIdentity } from "../identity/store.ts";
 import { OutboundListener } from "./outbound.ts";
 import { Certificates, httpApp, idOf, Pod } from "./test-inbound.ts";
@@ -46,6 +49,25 @@ class Sidecar extends Services {
   get codes(): string[] {
     return this.errors.map((e) => e.code);
   }
+}
+
+/** What `openssl s_server -Verify` or nginx with an SVID is to us. */
+async function foreignServer(alpn: readonly string[], serve: (socket: tls.TLSSocket) => void): Promise<{ port: number; peers: string[] }> {
+  const peers: string[] = [];
+  const listener = tls.createServer({
+    ...server.tlsOptions,
+    requestCert: true,
+    rejectUnauthorized: true,
+    ...(alpn.length === 0 ? {} : { ALPNProtocols: [...alpn] }),
+  });
+  listener.on("secureConnection", (socket) => {
+    socket.on("error", () => {});
+    peers.push(peerId(socket) ?? "");
+    serve(socket);
+  });
+  await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve));
+  track({ destroy: () => listener.close() });
+  return { port: (listener.address() as AddressInfo).port, peers };
 }
 
 const at = (b: Backend): { address: string; port: number } => ({ address: b.host, port: b.port });
@@ -127,6 +149,26 @@ describe("a request to a service", () => {
     assert.deepEqual(s.codes, []);
   });
 
+  for (const alpn of [[], ["http/1.1"]]) {
+    it(`goes over mTLS in HTTP/1.1 to a server with an SVID that is no sidecar and ${alpn.length === 0 ? "knows no ALPN" : "chooses http/1.1"}`, async () => {
+      const s = await Sidecar.start();
+      const foreign = await foreignServer(alpn, (socket) => {
+        socket.on("data", (chunk: Buffer) => {
+          const method = chunk.toString("latin1").split(" ")[0];
+          socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${method?.length}\r\n\r\n${method}`);
+        });
+      });
+      s.documents.endpoints({ address: "127.0.0.1", port: foreign.port, spiffeId: idOf("server") });
+      s.documents.service();
+      const c = await dial(s.port);
+      c.write("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+      await c.hears(/\r\n\r\nPOST$/);
+      c.write(GET);
+      assert.match(await c.hears(/\r\n\r\nGET$/), /^HTTP\/1.1 200 /);
+      assert.deepEqual([foreign.peers, s.codes], [[idOf("client"), idOf("client")].slice(0, foreign.peers.length), []]);
+    });
+  }
+
   it("whose only endpoint is the listener it came by is answered 508 instead of going round for ever", async () => {
     const s = await Sidecar.start();
     s.ownListeners.add(`127.0.0.1:${s.port}`);
@@ -202,6 +244,17 @@ describe("a TCP service", () => {
     const c = await dial(s.port);
     await c.gone();
     assert.deepEqual([s.codes, c.text], [["WEFT_LOOP"], ""]);
+  });
+
+  it("is joined to a server with an SVID that is no sidecar and knows no ALPN", async () => {
+    const s = await Sidecar.start();
+    const foreign = await foreignServer([], (socket) => void socket.on("data", (chunk: Buffer) => socket.write(chunk)));
+    s.documents.service(tcp);
+    s.documents.endpoints({ address: "127.0.0.1", port: foreign.port, spiffeId: idOf("server") });
+    const c = await dial(s.port);
+    c.write("hello");
+    assert.equal(await c.hears(/hello/), "hello");
+    assert.deepEqual(foreign.peers, [idOf("client")]);
   });
 
   it("without an endpoint resets its client", async () => {

@@ -168,7 +168,7 @@ export class OutboundListener {
     const transport = net.connect({ host, port, allowHalfOpen: true, noDelay: true });
     let upstream: Socket = transport;
     if (meshed && identity !== null) {
-      upstream = meshConnect(identity, endpoint.spiffeId, ALPN.tcp, { socket: transport, allowHalfOpen: true });
+      upstream = meshConnect(identity, endpoint.spiffeId, [ALPN.tcp], { socket: transport, allowHalfOpen: true });
       setTransport(upstream, transport);
     }
     let settled = false;
@@ -197,8 +197,10 @@ export class OutboundListener {
     if (upstream !== transport) transport.on("error", (error) => fail(connectError(error, endpoint.name, false)));
     upstream.once(meshed ? "secureConnect" : "connect", () => {
       if (settled) return;
-      if (meshed && (upstream as tls.TLSSocket).alpnProtocol !== ALPN.tcp) {
-        fail({ code: "WEFT_TLS_FAILED", detail: `${endpoint.name} does not speak ${ALPN.tcp}` });
+      // No choice at all is what a server that is no sidecar makes; it has shown the right SVID, and bytes are bytes.
+      const chosen = meshed ? (upstream as tls.TLSSocket).alpnProtocol : false;
+      if (chosen !== false && chosen !== ALPN.tcp) {
+        fail({ code: "WEFT_TLS_FAILED", detail: `${endpoint.name} chose the protocol ${String(chosen)}, not ${ALPN.tcp}` });
         return;
       }
       settled = true;
