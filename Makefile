@@ -7,11 +7,11 @@ SHELL := /bin/sh
 IN := cd '$(ROOT)' && PATH='$(ROOT)/node_modules/.bin':"$$PATH" &&
 
 .DEFAULT_GOAL := help
-.PHONY: help install build demo demo-check test check gen bench fmt clean
+.PHONY: help install build demo demo-check test test-apiserver check gen bench fmt clean
 
 help: ## this list
 	@echo 'make TARGET, of these:'
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)$$/\1\t\2/p' '$(ROOT)/Makefile' | awk -F '\t' '{ printf "  %-12s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)$$/\1\t\2/p' '$(ROOT)/Makefile' | awk -F '\t' '{ printf "  %-14s %s\n", $$1, $$2 }'
 
 demo: build ## run the example shop on this machine: pods as processes, mTLS between them (Ctrl-C ends it)
 	@echo 'weft: starting examples/shop' && $(IN) exec node bin/weft.js run examples/shop
@@ -22,11 +22,14 @@ demo-check: build ## run the example headless and check what it must show; ends 
 test: build ## all checks and tests; ONLY=<regex> picks test files by path, or tests by name; UPDATE=1 rewrites expected files
 	@$(IN) exec node testing/test-run.ts
 
+test-apiserver: install ## what needs a real API server: etcd and kube-apiserver alone, no root (built once, about 200 s; ONLY=<regex>)
+	@$(IN) exec node testing/apiserver/main.ts
+
 check: install ## types, lint, and that everything generated is what its source says; part of `make test`
 	@$(IN) exec node testing/test-run.ts --checks
 
-gen: install ## regenerate api/gen, crds/*.yaml and the generated pages of docs/
-	@$(IN) buf generate && node crds/generate.ts && node docs/generate.ts
+gen: install ## regenerate api/gen, crds/*.yaml, the charts' copies of them and the generated pages of docs/
+	@$(IN) buf generate && node crds/generate.ts && node charts/generate.ts && node docs/generate.ts
 
 bench: build ## measurements against other proxies; ROWS=1,4 and ROUNDS=5 pick rows and rounds
 	@$(IN) exec node bench/main.ts

@@ -5,7 +5,8 @@ export default {
   extensionsToTreatAsEsm: [".ts"],
   transform: { "\\.ts$": "<rootDir>/testing/strip-types.js" },
   testMatch: ["**/*.test.ts"],
-  testPathIgnorePatterns: ["/node_modules/", "/dist/"],
+  // What needs a real API server runs under testing/apiserver/jest.config.js.
+  testPathIgnorePatterns: ["/node_modules/", "/dist/", "\\.apiserver\\.test\\.ts$"],
   modulePathIgnorePatterns: ["/dist/", "/.weft/"],
   watchman: false,
   injectGlobals: true,

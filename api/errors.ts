@@ -174,6 +174,39 @@ export const ERRORS = {
     summary: "a document is older than the one the proxy holds",
     remedy: "none needed: an operator replica lags behind and sends the newer one when it has caught up",
   },
+  // Admission and injection.
+  WEFT_BAD_POD_SETTING: {
+    summary: "a weft.dev label or annotation of a pod has a value that is not known",
+    remedy: "correct the value that the message names; `weft inject` shows the same offline",
+  },
+  WEFT_PROXY_UID: {
+    summary: "a container runs as user 16800, which is the proxy's: its traffic would not be captured",
+    remedy: "take another user id for the container",
+  },
+  WEFT_NETWORK_CAPABILITY: {
+    summary: "a container of a meshed pod may change the pod's network rules",
+    remedy: "remove NET_ADMIN, NET_RAW, ALL or privileged, or leave the pod out of the mesh",
+  },
+  WEFT_RESERVED_NAME: {
+    summary: "a container or volume of a pod has a name that the sidecar needs, or uses the sidecar's volumes",
+    remedy: "rename it: weft-init, weft-proxy, weft-state and weft-token are taken in meshed pods",
+  },
+  WEFT_RESERVED_PORT: {
+    summary: "a container of a meshed pod uses one of the proxy's ports, 16801 to 16804",
+    remedy: "have the app listen on another port",
+  },
+  WEFT_NOT_INJECTED: {
+    summary: "a pod that should be in the mesh was admitted without a sidecar",
+    remedy: "see that the injector runs (`kubectl -n weft-system get pods`) and create the pod anew",
+  },
+  WEFT_BAD_REVIEW: {
+    summary: "a request to the webhook is no AdmissionReview v1 that can be read",
+    remedy: "the API server sends none such: find who calls the injector's port, and close it to all but the API server",
+  },
+  WEFT_INJECTOR_NOT_READY: {
+    summary: "the injector lacks a certificate or the trust bundle",
+    remedy: "the message names the file that is missing; the operator writes both once it runs",
+  },
   // Standalone and CLI.
   WEFT_BAD_YAML: {
     summary: "a file is not YAML that can be read",

@@ -102,6 +102,46 @@ export const METRICS = {
   weft_ca_issued_total: { type: "counter", help: "Certificates asked of the CA", labels: ["outcome"] },
   weft_ca_issuer_expiry_timestamp_seconds: { type: "gauge", help: "End of the validity of the issuer's certificate", labels: [] },
   weft_ca_root_expiry_timestamp_seconds: { type: "gauge", help: "End of the validity of the root's certificate", labels: [] },
+  // Injector.
+  weft_injector_reviews_total: {
+    type: "counter",
+    help: "Admission reviews answered",
+    // kind: Pod, one of Weft's kinds, or "other"; outcome: injected, unchanged, skipped, allowed, refused, malformed, overloaded, unavailable or failed.
+    labels: ["kind", "outcome"],
+  },
+  weft_injector_review_duration_seconds: { type: "histogram", help: "Time to answer a review once its body is there", labels: ["kind"] },
+  weft_injector_certificate_expiry_timestamp_seconds: {
+    type: "gauge",
+    help: "End of the validity of the webhook's serving certificate, seconds since the epoch",
+    labels: [],
+  },
+  weft_injector_certificate_reloads_total: {
+    type: "counter",
+    help: "New serving certificates taken into use, or refused as broken",
+    labels: ["outcome"],
+  },
+  // Operator and injector: their copies of the API server's objects.
+  weft_kube_lists_total: {
+    type: "counter",
+    help: "Pages of lists asked of the API server. outcome is ok, expired, missing, throttled or broken",
+    labels: ["resource", "outcome"],
+  },
+  weft_kube_watches_total: {
+    type: "counter",
+    help: "Watches that ended. outcome is ok, silent, expired, missing, throttled, confused or broken",
+    labels: ["resource", "outcome"],
+  },
+  weft_kube_last_event_age_seconds: {
+    type: "gauge",
+    help: "Time since the API server last said anything of the kind; a bookmark comes about every minute",
+    labels: ["resource"],
+  },
+  weft_kube_handler_errors_total: {
+    type: "counter",
+    help: "Changes that were told again because what they were told to failed",
+    labels: ["resource"],
+  },
+  weft_kube_leader: { type: "gauge", help: "1 while this replica holds the lease", labels: [] },
 } as const satisfies Record<string, MetricDefinition>;
 
 export type MetricName = keyof typeof METRICS;

@@ -1,6 +1,8 @@
 import { Command, CommanderError } from "commander";
 import { getCommand } from "./get.ts";
 import { identityCommand } from "./identity.ts";
+import { injectCommand } from "./inject.ts";
+import { injectorCommand } from "./injector.ts";
 import { operatorCommand } from "./operator.ts";
 import { startCommand, stopCommand } from "./hold.ts";
 import { proxyCommand } from "./proxy.ts";
@@ -26,9 +28,9 @@ Examples:
 Exit codes: 0 done, 1 failed, 2 wrong usage. Data goes to stdout, all else to stderr.`,
   );
 
-for (const command of [runCommand(), getCommand(), stopCommand(), startCommand(), identityCommand(), versionCommand()])
+for (const command of [runCommand(), getCommand(), stopCommand(), startCommand(), identityCommand(), injectCommand(), versionCommand()])
   program.addCommand(command);
-for (const command of [operatorCommand(), proxyCommand()]) program.addCommand(command, { hidden: false });
+for (const command of [operatorCommand(), injectorCommand(), proxyCommand()]) program.addCommand(command, { hidden: false });
 // Sub-commands do not inherit it: without it commander would exit by itself, with 1 for wrong usage.
 const strict = (command: Command): void => {
   command.exitOverride().showHelpAfterError("(run with --help for what it takes)");

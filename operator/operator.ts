@@ -2,7 +2,7 @@ import type { Clock, Random } from "#api/clock.ts";
 import type { MetricName } from "#api/metrics.ts";
 import type { KubeObject } from "#api/resources/kube.ts";
 import type { Attestor, Change, Source, StatusWriter } from "#api/store.ts";
-import { Authority } from "#ca/authority.ts";
+import { Authority, type AuthorityOptions } from "#ca/authority.ts";
 import type { DirtyKeys, MeshSettings } from "#mesh/plan/plan.ts";
 import type { Logger } from "#runtime/logger.ts";
 import { type AdminServer, MetricsRegistry, startAdminServer } from "#runtime/metrics-server.ts";
@@ -29,6 +29,10 @@ export interface OperatorOptions {
   readonly stateDir: string;
   /** Port 0: any free one. */
   readonly listen: { readonly address: string; readonly grpcPort: number; readonly adminPort: number };
+  /** With OPERATOR_METRICS, and whatever else this binary counts; default: those alone. */
+  readonly metrics?: MetricsRegistry;
+  /** Opens the CA; default: `Authority.open`, of the state folder alone. Rejecting ends the start. */
+  readonly openAuthority?: (options: AuthorityOptions) => Promise<Authority>;
 }
 
 export interface Operator {
@@ -44,7 +48,7 @@ export interface Operator {
   stop(): Promise<void>;
 }
 
-const METRIC_NAMES: readonly MetricName[] = [
+export const OPERATOR_METRICS: readonly MetricName[] = [
   "weft_operator_services",
   "weft_operator_endpoints",
   "weft_operator_source_connected",
@@ -71,7 +75,7 @@ export function createOperator(options: OperatorOptions): Operator {
 class RunningOperator implements Operator {
   trustDomain = "";
   readonly #options: OperatorOptions;
-  readonly #metrics = new MetricsRegistry(METRIC_NAMES);
+  readonly #metrics: MetricsRegistry;
   readonly #resources = new Resources();
   readonly #lastGood: LastGoodFile;
   readonly #hub: Hub;
@@ -86,6 +90,7 @@ class RunningOperator implements Operator {
   constructor(options: OperatorOptions) {
     const { clock, logger, random } = options;
     this.#options = options;
+    this.#metrics = options.metrics ?? new MetricsRegistry(OPERATOR_METRICS);
     this.#shutdown = new Shutdown(clock, logger);
     this.#lastGood = new LastGoodFile(options.stateDir, clock, logger);
     this.#hub = new Hub({
@@ -169,9 +174,9 @@ class RunningOperator implements Operator {
   }
 
   async #openAuthority(): Promise<Authority> {
-    const { stateDir, clock, randomBytes } = this.#options;
+    const { stateDir, clock, randomBytes, openAuthority = Authority.open } = this.#options;
     const { trustDomain, rootTtlMs, issuerTtlMs } = this.#resources.mesh();
-    const authority = await Authority.open({ stateDir, trustDomain, rootTtlMs, issuerTtlMs, clock, randomBytes });
+    const authority = await openAuthority({ stateDir, trustDomain, rootTtlMs, issuerTtlMs, clock, randomBytes });
     this.#authority = authority;
     this.trustDomain = trustDomain;
     this.#resources.setTrust(trustDomain, authority.roots());

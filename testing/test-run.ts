@@ -38,6 +38,7 @@ const CHECKS: readonly Check[] = [
   { name: "lint", command: ["biome", "check", "--error-on-warnings", "."], remedy: "`make fmt` mends most of it" },
   { name: "protobuf-lint", command: ["buf", "lint"], remedy: "mend api/proto" },
   { name: "protobuf-generated", command: ["node", "testing/check-protobuf.ts"], remedy: "`make gen`" },
+  { name: "charts-generated", command: ["node", "charts/generate.ts", "--check"], remedy: "`make gen`" },
   { name: "crds-generated", command: ["node", "crds/generate.ts", "--check"], remedy: "`make gen`" },
   { name: "docs-generated", command: ["node", "docs/generate.ts", "--check"], remedy: "`make gen`" },
 ];

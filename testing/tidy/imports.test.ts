@@ -30,14 +30,22 @@ const EDGES: readonly (Edge & { readonly name: string })[] = [
   only("mesh", "api", "the core decides from values; what it would import from a shell it could also do"),
   only("runtime", "api", "every binary carries it"),
   only("ca", "api|runtime", "what signs must be readable on its own"),
-  only(
-    "operator",
-    "mesh|ca|runtime|api",
-    "it takes its resources through api/store.ts, so that one operator serves a cluster and one machine",
-  ),
+  {
+    ...only(
+      "operator",
+      "mesh|ca|runtime|api",
+      "it takes its resources through api/store.ts, so that one operator serves a cluster and one machine",
+    ),
+    from: /^operator\/(?!kube\/)/,
+  },
+  only("operator/kube", "operator|kube|mesh|ca|runtime|api", "the operator's part for a cluster puts it together with the API server"),
   only("proxy", "mesh/decide|runtime|api", "a sidecar must start and serve with everything else down, and its bundle stays small"),
   only("kube", "api|runtime", "it speaks to the API server for everybody and knows nobody's meaning"),
-  only("injector", "mesh|kube|runtime|api", "what it decides of a pod is pure; only its shell needs the API server"),
+  only(
+    "injector",
+    "mesh|kube|runtime|api",
+    "what every pod's creation goes through must be readable on its own, and signs for no workload",
+  ),
   only("crds", "api", "the definitions say what the schemas say and nothing else"),
   only("docs", "mesh|api", "the pages are generated from the vocabulary, and from what plan says of it"),
   {
@@ -122,16 +130,26 @@ describe("the sidecar's bundle", () => {
     { what: /node_modules\/(@peculiar|reflect-metadata|asn1js|pvtsutils)/, why: "the CA's; a sidecar checks certificates with Node's own" },
     { what: /node_modules\/prom-client\//, why: "hashes labels on each observation and holds 8 MB" },
     { what: /node_modules\/(typebox|yaml|commander|ajv)\//, why: "schemas, YAML and the command line are for those who read resources" },
+    { what: /node_modules\/@connectrpc\//, why: "a second HTTP/2 engine in each sidecar; its gRPC rides on proxy/protocol/http2" },
     {
       what: /^(api\/resources\/(?!gep|kube)|mesh\/plan|operator|standalone|ca)\//,
       why: "many sidecars run on one machine: each carries only what it uses",
     },
   ];
 
+  /** Not in the bundle itself, but loading it costs memory too. */
+  const FORBIDDEN_OF_NODE = /^(node:)?http2$/;
+
   it("carries none of what only the other parts need", async () => {
     const sidecar = BUNDLES.find((one) => one.name === "proxy.js");
     assert.ok(sidecar);
     const { metafile } = await bundle(sidecar);
+    const loaded = Object.values(metafile.outputs).flatMap((output) => output.imports.map(({ path }) => path));
+    assert.ok(loaded.includes("node:tls"));
+    assert.deepEqual(
+      loaded.filter((name) => FORBIDDEN_OF_NODE.test(name)),
+      [],
+    );
     const carried = Object.values(metafile.outputs).flatMap((output) =>
       Object.entries(output.inputs)
         .filter(([, { bytesInOutput }]) => bytesInOutput > 0)

@@ -7,7 +7,7 @@ import { blank, isTestCode, repositoryFiles, textOf } from "./sources.ts";
 
 const files = repositoryFiles();
 const sources = files.filter((file) => file.endsWith(".ts"));
-const production = sources.filter((file) => !isTestCode(file) && !/^(bench|examples|docs|crds)\//.test(file));
+const production = sources.filter((file) => !isTestCode(file) && !/^(bench|examples|docs|crds|charts)\//.test(file));
 const graph = graphOf(new Map(sources.map((file) => [file, textOf(file)])));
 
 describe("the error codes", () => {
@@ -143,7 +143,7 @@ describe("the pages", () => {
   });
 
   it("name files that exist, where they put a path of the repository in code marks", () => {
-    const rooms = "api|bench|bin|ca|cli|crds|docs|examples|mesh|operator|proxy|runtime|standalone|testing|changes";
+    const rooms = "api|bench|bin|ca|charts|cli|crds|docs|examples|injector|mesh|operator|proxy|runtime|standalone|testing|changes";
     const path_ = new RegExp(`\`((?:${rooms})/[\\w./-]+\\.(?:ts|js|md|proto|yaml|json))\``, "g");
     const written = pages.filter((page) => !page.startsWith("changes/"));
     const missing = written.flatMap((page) =>

@@ -22,7 +22,7 @@ const TEST = /\.test\.ts$/;
 const FOREIGN = /^(examples|bench)\//;
 /** Only these read the environment or end the process: composition roots, the command line, and scripts that are run by hand. */
 const ROOTS =
-  /(^|\/)main\.ts$|^cli\/|^build\.ts$|^(crds|docs)\/generate\.ts$|^testing\/|^bench\/|^examples\/|^bin\/|\.test\.ts$|\/testdata\//;
+  /(^|\/)main\.ts$|^cli\/|^build\.ts$|^(charts|crds|docs)\/generate\.ts$|^testing\/|^bench\/|^examples\/|^bin\/|\.test\.ts$|\/testdata\//;
 
 export const BANS: readonly Ban[] = [
   {
