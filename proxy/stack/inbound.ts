@@ -2,7 +2,8 @@ import { type Forwarded, forwardedFields, stripOwnFields } from "#mesh/decide/fi
 import { normalizePath } from "#mesh/decide/path.ts";
 import type { ClientEvents, ClientStream, ResponseHead } from "../protocol/stream.ts";
 import type { ProxyError } from "./errors.ts";
-import type { Attempt, AttemptFailure, Director, Exchange } from "./exchange.ts";
+import type { Attempt, AttemptFailure } from "./attempt.ts";
+import type { Director, Exchange } from "./exchange.ts";
 import type { Upstream } from "./upstream.ts";
 
 /** What inbound knows of the connection that a request came on. */

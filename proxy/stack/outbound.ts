@@ -10,7 +10,8 @@ import { pickBackend, type SplitSequence } from "#mesh/decide/split.ts";
 import type { Candidate, Picker } from "../balance/picker.ts";
 import type { ClientEvents, ClientStream, RequestHead, ResponseHead } from "../protocol/stream.ts";
 import { ERROR_FIELD, type ProxyError } from "./errors.ts";
-import type { Attempt, AttemptFailure, Director, Exchange } from "./exchange.ts";
+import type { Attempt, AttemptFailure } from "./attempt.ts";
+import type { Director, Exchange } from "./exchange.ts";
 import type { Upstream } from "./upstream.ts";
 
 /** An endpoint as outbound uses it; connections and pools are the shell's. */

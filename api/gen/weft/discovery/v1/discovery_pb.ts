@@ -78,7 +78,7 @@ export type Hello = Message<"weft.discovery.v1.Hello"> & {
   proxyVersion: string;
 
   /**
-   * Names of the features that this proxy understands (api/features.ts).
+   * Names of the features that this proxy understands (FEATURES in api/ports.ts).
    *
    * @generated from field: repeated string features = 3;
    */
